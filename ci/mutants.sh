@@ -15,6 +15,10 @@ FILES=(
   http/src/protocol
   engine/src/shared/inbound.rs
   engine/src/shared/outbound
+  engine/src/shared/send_batch.rs
+  engine/src/shared/waiters.rs
+  engine/src/shared/memory.rs
+  engine/src/connection/gathering.rs
   engine/src/clock/wheel.rs
   websocket/src/close
   websocket/src/deflate/negotiate.rs

@@ -58,7 +58,8 @@ pub enum CloseCause {
     /// [`Shutdown::drain_timeout`](crate::Shutdown::drain_timeout) passed before the connection had drained.
     #[error("the engine shut down before the connection had drained")]
     Shutdown,
-    /// The peer broke the rules of TLS, or ended the session with an alert. The log has the reason at the level `debug`.
+    /// The peer broke the rules of TLS, or ended the session with an alert. The log has the reason at the level
+    /// `debug`.
     #[error("the TLS session failed")]
     Tls,
     /// The peer ended the connection without ending its TLS session (close_notify, RFC 8446 section 6.1): what was

@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tidegate_engine::testing::{PeerEnd, Step, Stuck, TestConfig, TestEngine};
-use tidegate_engine::{BlockingConnection, CloseCause, Config, Connection, ReceiveError, Shutdown, blocking, time};
+use tidegate_engine::{
+    BlockingConnection, CloseCause, Config, Connection, ReceiveError, Shutdown, blocking, connect, time,
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -141,6 +143,51 @@ fn the_clock_moves_by_whole_steps() {
     }
     engine.advance(SECOND * 60);
     assert_eq!(passed.load(Ordering::Relaxed), 100);
+}
+
+/// Sends what it receives to another server, and its answers back.
+async fn forward(mut client: Connection) {
+    let mut backend = match connect("192.0.2.1:7000").await {
+        Ok(backend) => backend,
+        Err(error) => {
+            let _ = client.sender().send(error.to_string()).await;
+            return;
+        }
+    };
+    while let Ok(Some(chunk)) = client.receive().await {
+        let _ = backend.sender().send(chunk.into_vec()).await;
+        let Ok(Some(answer)) = backend.receive().await else { return };
+        let _ = client.sender().send(answer.into_vec()).await;
+    }
+}
+
+#[test]
+fn the_test_plays_the_servers_of_handlers() {
+    let config = TestConfig::default().outgoing(true);
+    let engine = TestEngine::start(Config::default(), config, forward).unwrap();
+    assert!(engine.next_outgoing().is_none());
+    let mut client = engine.connect();
+    let (target, mut backend) = engine.next_outgoing().expect("the handler connects");
+    assert_eq!(target.to_string(), "192.0.2.1:7000");
+    client.write(b"question");
+    assert_eq!(backend.read(), b"question");
+    backend.write(b"answer");
+    assert_eq!(client.read(), b"answer");
+    client.write(b"another");
+    backend.reset();
+    assert_eq!(client.read(), b"");
+    assert!(client.ended().is_some());
+    assert_eq!(engine.stats().connected_total, 1);
+    assert_eq!(engine.shutdown(Shutdown::default()).forced, 0);
+}
+
+#[test]
+fn handlers_reach_no_servers_otherwise() {
+    let engine = start(forward);
+    let mut client = engine.connect();
+    let error = String::from_utf8(client.read()).unwrap();
+    assert!(error.contains("192.0.2.1:7000"), "{error}");
+    assert!(engine.next_outgoing().is_none());
 }
 
 #[test]

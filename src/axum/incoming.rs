@@ -70,48 +70,25 @@ impl Connected<IncomingStream<'_>> for Address {
     }
 }
 
-impl Service<IncomingStream<'_>> for Router {
-    type Response = Self;
-    type Error = Infallible;
-    type Future = Ready<Result<Self, Infallible>>;
+/// Makes a service its own make-service, which gives each connection a clone.
+macro_rules! impl_make_service {
+    ([$($generics:tt)*] $service:ty) => {
+        impl<$($generics)*> Service<IncomingStream<'_>> for $service {
+            type Response = Self;
+            type Error = Infallible;
+            type Future = Ready<Result<Self, Infallible>>;
 
-    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
+            fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+                Poll::Ready(Ok(()))
+            }
 
-    fn call(&mut self, _stream: IncomingStream<'_>) -> Self::Future {
-        ready(Ok(self.clone()))
-    }
+            fn call(&mut self, _stream: IncomingStream<'_>) -> Self::Future {
+                ready(Ok(self.clone()))
+            }
+        }
+    };
 }
 
-impl Service<IncomingStream<'_>> for MethodRouter {
-    type Response = Self;
-    type Error = Infallible;
-    type Future = Ready<Result<Self, Infallible>>;
-
-    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, _stream: IncomingStream<'_>) -> Self::Future {
-        ready(Ok(self.clone()))
-    }
-}
-
-impl<H, T> Service<IncomingStream<'_>> for HandlerService<H, T, ()>
-where
-    H: Handler<T, ()>,
-    T: 'static,
-{
-    type Response = Self;
-    type Error = Infallible;
-    type Future = Ready<Result<Self, Infallible>>;
-
-    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, _stream: IncomingStream<'_>) -> Self::Future {
-        ready(Ok(self.clone()))
-    }
-}
+impl_make_service!([] Router);
+impl_make_service!([] MethodRouter);
+impl_make_service!([H: Handler<T, ()>, T: 'static] HandlerService<H, T, ()>);

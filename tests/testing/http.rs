@@ -9,7 +9,7 @@ use tidegate::engine::testing::{PeerEnd, TestConfig};
 use tidegate::http::{HeaderValue, Method, Request as HttpRequest, StatusCode, header};
 use tidegate::prelude::*;
 use tidegate::web::testing::{Oneshot, TestError, TestServer};
-use tidegate::web::{Rejection, RequestInfo};
+use tidegate::web::{Files, Rejection, RequestInfo};
 
 #[derive(Serialize, Deserialize, Debug, PartialEq)]
 struct Order {
@@ -245,6 +245,23 @@ fn an_upgrade_hands_the_connection_over() {
     assert!(
         matches!(refused, Err(tidegate::web::testing::UpgradeFailure::Response(response)) if response.status() == 426)
     );
+}
+
+/// Files are read at once, those that are sent in pieces too.
+#[test]
+fn files_are_served() {
+    let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("files-in-memory");
+    std::fs::create_dir_all(&folder).unwrap();
+    let large: Vec<u8> = (0..=250).cycle().take(1 << 20).collect();
+    std::fs::write(folder.join("small.txt"), "small").unwrap();
+    std::fs::write(folder.join("large.bin"), &large).unwrap();
+    let server = TestServer::new(Router::new().get("/files/{*path}", Files::new(&folder).unwrap()));
+    let small = server.get("/files/small.txt").send().assert_status(200);
+    assert_eq!((small.text(), small.header("content-type")), ("small", Some("text/plain; charset=utf-8")));
+    server.get("/files/small.txt").header("if-none-match", small.header("etag").unwrap()).send().assert_status(304);
+    assert!(server.get("/files/large.bin").send().bytes() == &large);
+    let part = server.get("/files/large.bin").header("range", "bytes=1000-1009").send().assert_status(206);
+    assert_eq!(part.bytes()[..], large[1000..1010]);
 }
 
 /// Servers share nothing, and their handlers are dropped at the end.

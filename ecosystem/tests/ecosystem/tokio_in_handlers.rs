@@ -139,10 +139,9 @@ async fn a_spawned_task_keeps_a_sender() {
         let worker = tokio::spawn(async move {
             let mut served = 0;
             while let Some(sender) = queue.recv().await {
-                tokio::time::sleep(Duration::from_millis(1)).await;
                 served += 1;
                 sender.send(format!("job {served}")).await.unwrap();
-                // The handler has returned: this closes the connection.
+                // The handler has returned, so this closes the connection.
                 sender.close(CloseCode::NORMAL, "done").unwrap();
             }
             served
@@ -150,9 +149,7 @@ async fn a_spawned_task_keeps_a_sender() {
         let app = Router::new().get(
             "/ws",
             websocket::upgrade(async move |ws: WebSocket| {
-                requests.send(ws.sender()).unwrap();
-                // Keeps the WebSocket open without its handler.
-                spawn_local_owner(ws);
+                spawn_local_owner(ws, requests.clone());
                 Ok(())
             }),
         );
@@ -168,8 +165,14 @@ async fn a_spawned_task_keeps_a_sender() {
     .await;
 }
 
-fn spawn_local_owner(mut ws: WebSocket) {
-    tidegate::spawn_local(async move { while let Ok(Some(_)) = ws.recv().await {} });
+/// Keeps the WebSocket open without its handler, and asks for a job once the handler has returned: the task runs on the
+/// thread of the handler, which does not wait for anything.
+fn spawn_local_owner(mut ws: WebSocket, requests: mpsc::UnboundedSender<websocket::Sender>) {
+    tidegate::spawn_local(async move {
+        requests.send(ws.sender()).unwrap();
+        drop(requests);
+        while let Ok(Some(_)) = ws.recv().await {}
+    });
 }
 
 /// The wakes of another runtime's threads are not lost.

@@ -58,8 +58,8 @@ impl Connect {
 /// With the feature `tls`.
 #[cfg_attr(tidegate_docs, doc(cfg(feature = "tls")))]
 impl Connection {
-    /// Begins TLS as the client, on a connection that has spoken something else before, such as CONNECT with a proxy. The
-    /// server must prove `server_name`, a DNS name or an address. Everything received so far must have been read.
+    /// Begins TLS as the client, on a connection that has spoken something else before, such as CONNECT with a proxy.
+    /// The server must prove `server_name`, a DNS name or an address. Everything received so far must have been read.
     ///
     /// ```no_run
     /// use std::time::Duration;

@@ -172,21 +172,48 @@ impl fmt::Debug for Gathering {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
-    use std::task::Waker;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::{Wake, Waker};
 
     use super::*;
     use crate::config::{InboundMarks, MemoryConfig, OutboundMarks};
     use crate::shared::command::Command;
+    use crate::shared::engine_shared::EngineShared;
+    use crate::shared::memory::MemoryBudget;
     use crate::shared::signal::Signal;
 
     const HOUR: Duration = Duration::from_secs(3600);
 
-    /// Returns a message with the default limits (60 s of grace), whose worker and clock the test plays.
-    fn gathering() -> Gathering {
+    /// Returns a worker that the test plays, with the default limits and a budget of this many steps.
+    fn worker(steps: usize) -> Arc<WorkerShared> {
         let inbound = InboundMarks { bytes_high: 1000, bytes_low: 100, chunks_high: 100, chunks_low: 10 };
         let outbound = OutboundMarks { bytes_high: 1000, bytes_low: 100 };
-        let worker = WorkerShared::new(0, Signal::new(|| {}), Instant::now(), inbound, outbound, Arc::default());
-        Gathering { worker, drawn: 0, wait: None, debt: Duration::ZERO, look: None }
+        let memory = MemoryBudget::new(MemoryConfig::default(), steps * Gathering::STEP_BYTES);
+        let engine = Arc::new(EngineShared::new(memory));
+        WorkerShared::new(0, Signal::new(|| {}), Instant::now(), inbound, outbound, engine)
+    }
+
+    fn message(worker: &Arc<WorkerShared>) -> Gathering {
+        Gathering { worker: Arc::clone(worker), drawn: 0, wait: None, debt: Duration::ZERO, look: None }
+    }
+
+    /// Returns a message with the default limits (60 s of grace), whose clock the test plays too.
+    fn gathering() -> Gathering {
+        message(&worker(100))
+    }
+
+    /// Asks for a step beyond this many.
+    fn reserve(gathering: &mut Gathering, steps: usize, waker: &Waker) -> Poll<Result<(), GatheringError>> {
+        gathering.poll_reserve(&mut Context::from_waker(waker), steps * Gathering::STEP_BYTES)
+    }
+
+    #[derive(Default)]
+    struct Wakes(AtomicUsize);
+
+    impl Wake for Wakes {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// Lets time pass in which the reader waits and the process stands still.
@@ -232,6 +259,90 @@ mod tests {
             fire(gathering);
         });
         assert_eq!(looks, 60);
+    }
+
+    #[test]
+    fn memory_is_drawn_a_step_ahead_and_comes_back() {
+        let worker = worker(8);
+        let memory = &worker.engine.memory;
+        let used = || (memory.bytes() / Gathering::STEP_BYTES, memory.messages());
+        let mut first = message(&worker);
+        for (steps, drawn) in [(1, 2), (2, 3), (1, 3)] {
+            assert_eq!(reserve(&mut first, steps, Waker::noop()), Poll::Ready(Ok(())));
+            assert_eq!(used(), (drawn, 1));
+        }
+        let mut second = message(&worker);
+        assert_eq!(reserve(&mut second, 1, Waker::noop()), Poll::Ready(Ok(())));
+        assert_eq!(used(), (5, 2));
+        drop(message(&worker));
+        assert_eq!(used(), (5, 2), "a message that has drawn nothing gives nothing back");
+        drop(first);
+        assert_eq!(used(), (2, 1));
+        drop(second);
+        assert_eq!((used(), memory.refused_total()), ((0, 0), 0));
+    }
+
+    #[test]
+    fn a_message_with_its_share_is_refused_at_once_and_a_smaller_one_waits() {
+        let worker = worker(4);
+        let memory = &worker.engine.memory;
+        let wakes = Arc::new(Wakes::default());
+        let waker = Waker::from(Arc::clone(&wakes));
+        let (mut large, mut small) = (message(&worker), message(&worker));
+        assert!(reserve(&mut large, 3, &waker).is_ready());
+        for _ in 0..2 {
+            assert!(reserve(&mut small, 1, &waker).is_pending());
+            assert!(memory.is_short());
+        }
+        assert_eq!(reserve(&mut large, 4, &waker), Poll::Ready(Err(GatheringError::MemorySpent)));
+        assert_eq!((memory.refused_total(), wakes.0.load(Ordering::Relaxed)), (1, 0));
+        drop(large);
+        assert_eq!(wakes.0.load(Ordering::Relaxed), 1);
+        assert_eq!(reserve(&mut small, 1, &waker), Poll::Ready(Ok(())));
+        assert!(!memory.is_short());
+        assert_eq!(memory.refused_total(), 1);
+    }
+
+    #[test]
+    fn a_message_below_its_share_waits_for_more() {
+        let worker = worker(6);
+        let (mut large, mut small) = (message(&worker), message(&worker));
+        assert!(reserve(&mut large, 3, Waker::noop()).is_ready());
+        assert!(reserve(&mut small, 1, Waker::noop()).is_ready());
+        assert!(reserve(&mut small, 2, Waker::noop()).is_pending(), "it holds two steps, and its share is three");
+        drop(large);
+        assert_eq!(reserve(&mut small, 2, Waker::noop()), Poll::Ready(Ok(())));
+    }
+
+    #[test]
+    fn a_message_that_has_waited_for_long_enough_is_refused() {
+        let worker = worker(2);
+        let memory = &worker.engine.memory;
+        let (mut first, mut second) = (message(&worker), message(&worker));
+        assert!(reserve(&mut first, 1, Waker::noop()).is_ready());
+        assert!(reserve(&mut second, 1, Waker::noop()).is_pending());
+        fire(&second);
+        assert_eq!(reserve(&mut second, 1, Waker::noop()), Poll::Ready(Err(GatheringError::MemorySpent)));
+        assert_eq!((memory.refused_total(), memory.is_short()), (1, false));
+    }
+
+    #[test]
+    fn the_last_look_is_as_long_as_what_is_left_of_the_grace() {
+        let mut gathering = gathering();
+        gathering.debt = Duration::from_millis(59_500);
+        assert!(gathering.poll_too_slow(&mut Context::from_waker(Waker::noop())).is_pending());
+        assert_eq!(gathering.look.as_ref().map(|look| look.length), Some(Duration::from_millis(500)));
+        fire(&gathering);
+        let looked = gathering.poll_too_slow(&mut Context::from_waker(Waker::noop()));
+        assert_eq!(looked, Poll::Ready(GatheringError::TooSlow));
+    }
+
+    #[test]
+    fn the_bytes_of_a_second_at_the_least_rate_pay_for_a_second() {
+        let mut gathering = gathering();
+        gathering.debt = Duration::from_secs(10);
+        gathering.note_received(MemoryConfig::default().rate_min as usize / 2);
+        assert_eq!(gathering.debt, Duration::from_millis(9500));
     }
 
     #[test]

@@ -271,12 +271,16 @@ impl ByteSender {
 
     /// Returns whether [`append_file`](Self::append_file) sends files without a copy: on Linux, without TLS.
     pub fn sends_files(&self) -> bool {
-        cfg!(target_os = "linux") && !self.shared.is_encrypted()
+        #[cfg(feature = "tls")]
+        if self.shared.tls().is_some() {
+            return false;
+        }
+        cfg!(target_os = "linux")
     }
 
-    /// Appends a part of a file without a copy (sendfile(2); with TLS it is read in pieces), regardless of the high mark
-    /// and of exclusive use: after [`poll_ready`](Self::poll_ready). Its bytes count as queued like others, but take no
-    /// memory.
+    /// Appends a part of a file without a copy (sendfile(2); with TLS it is read in pieces), regardless of the high
+    /// mark and of exclusive use: after [`poll_ready`](Self::poll_ready). Its bytes count as queued like others, but
+    /// take no memory.
     ///
     /// The worker reads the file when it sends, so a part that is not in the page cache makes it wait for the disk:
     /// [`cache_state`](crate::file::cache_state) shows that before. If the file has become shorter, or cannot be read,

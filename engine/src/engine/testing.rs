@@ -44,6 +44,9 @@ crate::__settings! {
         /// Real time that a wait lasts before it fails: a handler can wait for another thread, such as that of a tokio
         /// runtime. A test that succeeds never waits so long. Default: 10 s.
         pub patience: Duration,
+        /// Whether connections that handlers open ([`connect`](crate::connect)) reach the test, which plays their
+        /// servers with [`TestEngine::next_outgoing`]. Default: false, they fail.
+        pub outgoing: bool,
         /// Real time that handlers can run without returning to their await points before a wait fails. Default: 60 s.
         pub hold_timeout: Duration,
     }
@@ -55,6 +58,7 @@ impl Default for TestConfig {
             window_bytes: 64 * 1024,
             receive_bytes_max: 16 * 1024,
             patience: Duration::from_secs(10),
+            outgoing: false,
             hold_timeout: Duration::from_secs(60),
         }
     }
@@ -127,7 +131,7 @@ impl TestEngine {
         let memory_bytes = config.memory.bytes_max.unwrap_or_else(memory_bytes_default);
         let engine = Arc::new(EngineShared::new(MemoryBudget::new(config.memory.clone(), memory_bytes)));
         let lifecycle = Lifecycle::new(engine.memory.clone());
-        let network = Network::new(test.window_bytes.max(1), test.receive_bytes_max.max(1));
+        let network = Network::new(test.window_bytes.max(1), test.receive_bytes_max.max(1), test.outgoing);
         let setup = WorkerSetup {
             index: 0,
             backend: Backend::Portable,
@@ -164,6 +168,37 @@ impl TestEngine {
     pub fn connect_from(&self, address: SocketAddr) -> TestPeer {
         let number = self.0.network.connect(Address::Ip(address));
         TestPeer { engine: self.clone(), number }
+    }
+
+    /// Lets the engine run, and returns the next connection that a handler has opened, with its target: the test is the
+    /// server there. See [`TestConfig::outgoing`].
+    ///
+    /// ```
+    /// use tidegate_engine::testing::{TestConfig, TestEngine};
+    /// use tidegate_engine::{Config, connect};
+    ///
+    /// let config = TestConfig::default().outgoing(true);
+    /// let engine = TestEngine::start(Config::default(), config, async |client| {
+    ///     let Ok(mut backend) = connect("192.0.2.1:7000").await else { return };
+    ///     if let Ok(Some(answer)) = backend.receive().await {
+    ///         let _ = client.sender().send(answer.into_vec()).await;
+    ///     }
+    /// })?;
+    /// let mut client = engine.connect();
+    /// let (target, mut backend) = engine.next_outgoing().expect("the handler connects");
+    /// assert_eq!(target.to_string(), "192.0.2.1:7000");
+    /// backend.write(b"hello");
+    /// assert_eq!(client.read(), b"hello");
+    /// # Ok::<(), tidegate_engine::Error>(())
+    /// ```
+    ///
+    /// # Panics
+    /// If a handler holds the thread.
+    #[track_caller]
+    pub fn next_outgoing(&self) -> Option<(Address, TestPeer)> {
+        self.run_until_idle();
+        let (target, number) = self.0.network.take_outgoing()?;
+        Some((target, TestPeer { engine: self.clone(), number }))
     }
 
     /// Moves the clock by `duration`, rounded up to [`time::GRANULARITY`](crate::time::GRANULARITY) and one step more,
@@ -290,7 +325,8 @@ impl Drop for Inner {
     }
 }
 
-/// The client's end of a connection. Dropping it closes the socket: FIN, or a reset if received bytes are unread.
+/// The test's end of a connection: the client's, or the server's of one that a handler has opened. Dropping it closes
+/// the socket: FIN, or a reset if received bytes are unread.
 pub struct TestPeer {
     engine: TestEngine,
     number: u64,

@@ -153,14 +153,15 @@ mod tests {
 
     #[test]
     fn the_budget_is_never_exceeded_and_everything_comes_back() {
-        let budget = MemoryBudget::new(MemoryConfig::default(), 100);
+        let budget = MemoryBudget::new(MemoryConfig::default().rate_min(5), 100);
+        assert_eq!(budget.limits().rate_min, 5);
         assert!(budget.take(60, true) && budget.take(40, false) && !budget.take(1, true));
         assert_eq!((budget.bytes(), budget.messages(), budget.fair_share()), (100, 1, 100));
         assert!(!budget.take(usize::MAX, true));
         budget.give_back(100);
         assert_eq!((budget.bytes(), budget.messages()), (0, 0));
         assert!(budget.take(50, true) && budget.take(50, true));
-        assert_eq!(budget.fair_share(), 50);
+        assert_eq!((budget.fair_share(), budget.bytes_max()), (50, 100));
     }
 
     #[test]

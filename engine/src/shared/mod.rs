@@ -132,14 +132,6 @@ impl ConnShared {
         })
     }
 
-    /// Returns whether the worker encrypts what is sent.
-    pub(crate) fn is_encrypted(&self) -> bool {
-        #[cfg(feature = "tls")]
-        return self.local.tls.is_some();
-        #[cfg(not(feature = "tls"))]
-        false
-    }
-
     /// Returns what the TLS handshake agreed on.
     #[cfg(feature = "tls")]
     pub(crate) fn tls(&self) -> Option<&TlsInfo> {

@@ -177,3 +177,37 @@ pub(crate) fn cut_batch(segments: &mut VecDeque<Segment>) -> usize {
     }
     count
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn batch(segments: &[&[u8]]) -> SendBatch {
+        let segments = segments.iter().map(|bytes| Segment::Owned(bytes.to_vec()));
+        SendBatch::of(Box::new(segments.collect())).expect("there are segments")
+    }
+
+    #[test]
+    fn what_is_left_of_a_batch_is_known_however_it_leaves() {
+        for segments in [&[b"abcdef".as_slice()][..], &[b"abc", b"d", b"ef"]] {
+            for step in 1..=6 {
+                let mut batch = batch(segments);
+                let mut left = &b"abcdef"[..];
+                while !left.is_empty() {
+                    assert_eq!(batch.remaining(), left.len());
+                    assert_eq!(batch.slices().collect::<Vec<_>>().concat(), left);
+                    let sent = step.min(left.len());
+                    left = &left[sent..];
+                    assert_eq!(batch.advance(sent), left.is_empty());
+                }
+                assert_eq!(batch.remaining(), 0);
+            }
+        }
+    }
+
+    #[test]
+    fn the_memory_of_a_batch_is_used_again() {
+        drop(batch(&[&[7; 1000]]));
+        assert!(buffer_pool::take().capacity() >= 1000);
+    }
+}

@@ -176,6 +176,36 @@ mod tests {
         assert_eq!(waiters.deferred_bytes(), 0);
     }
 
+    /// What an idle connection keeps is one null pointer.
+    #[test]
+    fn the_lists_are_kept_while_they_are_needed_and_no_longer() {
+        let waker = Waker::from(Arc::new(Task));
+        let needs: [(fn(&mut Waiters, &Waker), fn(&mut Waiters)); 5] = [
+            (|waiters, waker| waiters.add_at_end(waker), |waiters| _ = waiters.take_at_end()),
+            (|waiters, _| waiters.defer(Bytes::from_static(b"1")), |waiters| _ = waiters.take_deferred()),
+            (|waiters, waker| waiters.set_holder(Some(id_of(waker))), |waiters| waiters.set_holder(None)),
+            (|waiters, _| waiters.add_undelivered(), |waiters| _ = waiters.sub_undelivered()),
+            (|waiters, _| waiters.keep_behind(Bytes::from_static(b"1")), |waiters| _ = waiters.take_held()),
+        ];
+        for (case, (begin, end)) in needs.into_iter().enumerate() {
+            let mut waiters = Waiters::default();
+            begin(&mut waiters, &waker);
+            waiters.add(&waker);
+            assert_eq!(waiters.take().len(), 1, "case {case}");
+            assert!(waiters.0.is_some(), "case {case} is forgotten");
+            end(&mut waiters);
+            assert!(waiters.take().is_empty());
+            assert!(waiters.0.is_none(), "case {case} is kept");
+        }
+        let mut waiters = Waiters::default();
+        waiters.set_holder(None);
+        assert!(waiters.0.is_none());
+        waiters.defer(Bytes::new());
+        assert!(waiters.take_all_wakers().is_empty());
+        assert_eq!(waiters.take_deferred().len(), 1, "only the wakers were taken");
+        assert!(waiters.take_all_wakers().is_empty() && waiters.0.is_none());
+    }
+
     #[test]
     fn waiters_for_the_end_are_woken_only_by_it_and_once() {
         let mut waiters = Waiters::default();

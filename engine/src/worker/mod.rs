@@ -2,8 +2,8 @@
 //!
 //! Its tick takes commands, enters the driver, processes completions, expires timers and, with inline placement, runs
 //! the handlers. Workers share nothing on the data path. `accept`, `connect`, `receive`, `backpressure`, `peer_end`,
-//! `progress`, `send`, `deadline`, `close`, `drain`, `fanout` and `tls` hold the operations on connections; this file holds
-//! the worker's state and its tick.
+//! `progress`, `send`, `deadline`, `close`, `drain`, `fanout` and `tls` hold the operations on connections; this file
+//! holds the worker's state and its tick.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;

@@ -12,6 +12,9 @@ use crate::content_coding::Coding;
 
 /// Levels at which a response costs little more than its transfer saves, also for content that is made per request.
 const DEFLATE_LEVEL: u32 = 2;
+/// The level for short content. For 4 KB of JSON it takes 0.6 of the time, and 1.5 times the bytes, which still are one
+/// packet.
+const DEFLATE_LEVEL_OF_SHORT: u32 = 1;
 #[cfg(feature = "compression-brotli")]
 const BROTLI_QUALITY: i32 = 4;
 #[cfg(feature = "compression-zstd")]
@@ -24,8 +27,27 @@ const BROTLI_WINDOW: i32 = 18;
 #[cfg(feature = "compression-zstd")]
 const ZSTD_WINDOW: u32 = 18;
 
-/// Maximum compressors of each coding that a thread keeps.
+/// Maximum compressors of each coding and length that a thread keeps.
 const KEPT_MAX: usize = 4;
+
+/// The length of content, as far as it matters for the level.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Length {
+    /// Whole, and up to [`SHORT_BYTES_MAX`].
+    Short,
+    /// Longer, or not known.
+    Long,
+}
+
+/// Maximum bytes of content that counts as short.
+const SHORT_BYTES_MAX: usize = 8 * 1024;
+
+impl Length {
+    /// Returns the length of whole content.
+    pub(super) fn of(content: &[u8]) -> Length {
+        if content.len() <= SHORT_BYTES_MAX { Length::Short } else { Length::Long }
+    }
+}
 
 /// What is done after the input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +63,7 @@ pub(super) enum Then {
 /// The compressor of one response.
 pub(super) struct Encoder {
     coding: Coding,
+    length: Length,
     codec: Codec,
 }
 
@@ -73,15 +96,15 @@ impl Encoder {
     ///
     /// # Errors
     /// If there is no memory for it.
-    pub(super) fn take(coding: Coding) -> io::Result<Encoder> {
+    pub(super) fn take(coding: Coding, length: Length) -> io::Result<Encoder> {
         let kept = KEPT.try_with(|kept| {
             let mut kept = kept.borrow_mut();
-            let at = kept.iter().rposition(|encoder| encoder.coding == coding)?;
+            let at = kept.iter().rposition(|encoder| encoder.coding == coding && encoder.length == length)?;
             Some(kept.swap_remove(at))
         });
         match kept.ok().flatten() {
             Some(encoder) => Ok(encoder),
-            None => Ok(Encoder { coding, codec: Codec::new(coding)? }),
+            None => Ok(Encoder { coding, length, codec: Codec::new(coding, length)? }),
         }
     }
 
@@ -116,7 +139,8 @@ impl Encoder {
         // Fails only while the thread is ending.
         let _ = KEPT.try_with(|kept| {
             let mut kept = kept.borrow_mut();
-            if kept.iter().filter(|encoder| encoder.coding == self.coding).count() < KEPT_MAX {
+            let is_same = |encoder: &&Encoder| encoder.coding == self.coding && encoder.length == self.length;
+            if kept.iter().filter(is_same).count() < KEPT_MAX {
                 kept.push(self);
             }
         });
@@ -124,11 +148,15 @@ impl Encoder {
 }
 
 impl Codec {
-    fn new(coding: Coding) -> io::Result<Codec> {
+    fn new(coding: Coding, length: Length) -> io::Result<Codec> {
+        let level = match length {
+            Length::Short => Compression::new(DEFLATE_LEVEL_OF_SHORT),
+            Length::Long => Compression::new(DEFLATE_LEVEL),
+        };
         match coding {
-            Coding::Gzip => Ok(Codec::Deflate(Compress::new_gzip(Compression::new(DEFLATE_LEVEL), 15))),
+            Coding::Gzip => Ok(Codec::Deflate(Compress::new_gzip(level, 15))),
             // The coding `deflate` is the zlib format (RFC 9110 section 8.4.1.2).
-            Coding::Deflate => Ok(Codec::Deflate(Compress::new(Compression::new(DEFLATE_LEVEL), true))),
+            Coding::Deflate => Ok(Codec::Deflate(Compress::new(level, true))),
             #[cfg(feature = "compression-brotli")]
             Coding::Brotli => {
                 let mut state = Box::new(BrotliState::new(brotli::enc::StandardAlloc::default()));

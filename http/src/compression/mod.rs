@@ -17,7 +17,7 @@ use crate::message::content_stream::{ContentStream, StreamError};
 use crate::message::request::Request;
 use crate::message::response::{Response, ResponseBody};
 use crate::server::handler::{Handler, Reply};
-use codec::{Encoder, Then, is_available};
+use codec::{Encoder, Length, Then, is_available};
 use content::CompressedContent;
 
 /// Default of [`Compressed::content_bytes_min`]: less fits into one packet anyway.
@@ -147,7 +147,11 @@ fn can_be_compressed(response: &Response) -> bool {
 
 /// Compresses the content, at once if it is small.
 fn encode(mut response: Response, coding: Coding, asked: Asked) -> Response {
-    let mut encoder = match Encoder::take(coding) {
+    let length = match response.body() {
+        ResponseBody::Bytes(content) => Length::of(content),
+        _ => Length::Long,
+    };
+    let mut encoder = match Encoder::take(coding, length) {
         Ok(encoder) => encoder,
         Err(error) => {
             log::warn!("response sent without {}: {error}", coding.name());

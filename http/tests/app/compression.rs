@@ -32,6 +32,7 @@ fn app(folder: &Folder) -> Compressed<Router> {
                 Response::text(text(20_000)).with_header(header::ETAG, HeaderValue::from_static("\"1\""))
             }),
         )
+        .get("/short", sync_handler(|_request| Response::text(text(5000))))
         .get("/later", async |_request: Request| Response::text(text(20_000)))
         .get("/large", sync_handler(move |_request| large()))
         .get("/stream", async |_request: Request| {
@@ -147,6 +148,7 @@ fn content_is_compressed_with_the_coding_that_was_asked_for() {
         |address| {
             for coding in CODINGS {
                 for (target, bytes) in [
+                    ("/short", 5000),
                     ("/text", 20_000),
                     ("/later", 20_000),
                     ("/large", LARGE_BYTES),

@@ -81,7 +81,8 @@ pub enum ConnectError {
     /// The URL is `wss`, and this crate was built without the feature `tls`.
     #[error("wss needs TLS, which this program was built without: enable the feature `tls`, or use ws")]
     TlsUnavailable,
-    /// The engine of [`blocking`](super::blocking) could not be started, or the system's certificates could not be read.
+    /// The engine of [`blocking`](super::blocking) could not be started, or the system's certificates could not be
+    /// read.
     #[error("{0}")]
     Engine(String),
 }

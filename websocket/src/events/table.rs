@@ -102,6 +102,6 @@ pub(super) mod tests {
     #[test]
     fn a_place_holds_little_beside_the_state() {
         assert!(size_of::<Option<Record<Nothing>>>() <= 56);
-        assert!(Table::<Nothing>::PIECE_PLACES >= 512);
+        const { assert!(Table::<Nothing>::PIECE_PLACES >= 512) };
     }
 }

@@ -177,7 +177,8 @@ mod tests {
         let (text, tide, ebb) = (Text::from("tide"), "tide", "ebb");
         assert!(text == tide && text == *tide);
         assert!(text != ebb && text != *ebb);
-        assert!(text == Text::from_static("tide") && text > Text::from(ebb));
+        let earlier = Text::from(ebb);
+        assert!(text == Text::from_static("tide") && text > earlier);
     }
 
     #[test]

@@ -121,6 +121,19 @@ fn bad_text_is_refused_at_its_first_impossible_byte() {
 }
 
 #[test]
+fn a_message_is_checked_as_utf8_if_it_is_text() {
+    for payload in [&b"\xff"[..], b"in the middle \xc0\x80 of it", b"cut \xe2\x82"] {
+        for role in [Role::Server, Role::Client] {
+            let binary = encode(role, Frame::binary(payload));
+            assert_eq!(feed(ProtocolConfig::new(role), &binary), (vec![Seen::Binary(payload.to_vec())], None));
+            let mut text = binary;
+            text[0] = 0x81;
+            assert_eq!(feed(ProtocolConfig::new(role), &text), (vec![], Some(ProtocolError::InvalidUtf8)));
+        }
+    }
+}
+
+#[test]
 fn text_that_stops_inside_a_character_is_refused_at_its_end() {
     let input = [
         encode(Role::Server, Frame::text("cut").not_final()),

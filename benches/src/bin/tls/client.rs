@@ -144,7 +144,7 @@ fn message(size: usize) -> Vec<u8> {
     let mut frame = vec![0x82];
     match size {
         ..=125 => frame.push(0x80 | size as u8),
-        ..=65_535 => {
+        126..=65_535 => {
             frame.push(0x80 | 126);
             frame.extend_from_slice(&(size as u16).to_be_bytes());
         }

@@ -13,7 +13,8 @@ use std::mem;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Accepted, Capabilities, Driver, Event, Received};
+use super::{Accepted, Capabilities, Connected, Driver, Event, Received};
+use crate::address::Address;
 use crate::clock::Clock;
 use crate::clock::simulated::SimulatedTime;
 use crate::shared::attempt::{ConnectFailure, ConnectRequest};
@@ -155,9 +156,16 @@ impl Driver for MemoryDriver {
         self.network.lock().close_listener();
     }
 
-    /// Fails: a test has no other servers.
-    fn connect(&mut self, _attempt: u32, _request: Box<ConnectRequest>) -> Result<(), ConnectFailure> {
-        Err(ConnectFailure::Errno(libc::EOPNOTSUPP))
+    /// Connects to the test, if that plays the servers of its handlers.
+    fn connect(&mut self, attempt: u32, request: Box<ConnectRequest>) -> Result<(), ConnectFailure> {
+        let peer = Address::from_name(&request.address);
+        if !self.has_slot() {
+            return Err(ConnectFailure::Full);
+        }
+        let wire = self.network.lock().connect_out(peer).ok_or(ConnectFailure::Errno(libc::EOPNOTSUPP))?;
+        let connected = Connected { key: self.open_slot(wire), peer, local: peer.unspecified() };
+        self.pending.push(Event::Connected { attempt, result: Ok(Box::new(connected)) });
+        Ok(())
     }
 
     fn cancel_connect(&mut self, _attempt: u32) {}
@@ -257,7 +265,7 @@ impl Driver for MemoryDriver {
 
     fn in_flight(&self) -> usize {
         let accepting = usize::from(matches!(self.accepting, Accepting::Armed | Accepting::Ending));
-        accepting + self.slots.iter().map(Slot::in_flight).sum::<usize>()
+        accepting + self.pending.len() + self.slots.iter().map(Slot::in_flight).sum::<usize>()
     }
 }
 

@@ -31,6 +31,9 @@ pub(crate) struct State {
     next_wire: u64,
     /// Connections that wait to be accepted.
     backlog: VecDeque<u64>,
+    /// Connections that handlers have opened and the test has not taken, with their targets. `None` if the test plays
+    /// no servers.
+    outgoing: Option<VecDeque<(Address, u64)>>,
     /// The time up to which the worker lets the clock run.
     pub(super) until: Duration,
     /// Something was queued for the worker while it slept.
@@ -58,13 +61,14 @@ pub(crate) enum Idle {
 pub(crate) struct NotIdle;
 
 impl Network {
-    pub(crate) fn new(window_bytes: usize, receive_bytes_max: usize) -> Arc<Self> {
+    pub(crate) fn new(window_bytes: usize, receive_bytes_max: usize, outgoing: bool) -> Arc<Self> {
         let state = State {
             window_bytes,
             receive_bytes_max,
             wires: HashMap::new(),
             next_wire: 0,
             backlog: VecDeque::new(),
+            outgoing: outgoing.then(VecDeque::new),
             until: Duration::ZERO,
             woken: false,
             turns: 0,
@@ -141,17 +145,19 @@ impl Network {
     /// Adds a client that connects.
     pub(crate) fn connect(&self, peer: Address) -> u64 {
         let mut state = self.lock();
-        let number = state.next_wire;
-        state.next_wire += 1;
-        let mut wire = Wire::new(peer);
+        let number = state.add_wire(peer);
         if state.listens {
             state.backlog.push_back(number);
         } else {
-            wire.close_server(true);
+            state.close_server(number, true);
         }
-        state.wires.insert(number, wire);
         self.notify();
         number
+    }
+
+    /// Takes the next connection that a handler has opened, with its target.
+    pub(crate) fn take_outgoing(&self) -> Option<(Address, u64)> {
+        self.lock().outgoing.as_mut()?.pop_front()
     }
 
     /// Writes the client's bytes. Returns how many there was room for.
@@ -212,6 +218,21 @@ impl Network {
 impl State {
     pub(super) fn wire(&mut self, number: u64) -> Option<&mut Wire> {
         self.wires.get_mut(&number)
+    }
+
+    fn add_wire(&mut self, peer: Address) -> u64 {
+        let number = self.next_wire;
+        self.next_wire += 1;
+        self.wires.insert(number, Wire::new(peer));
+        number
+    }
+
+    /// Opens a connection from the worker's side; `None` if the test plays no servers.
+    pub(super) fn connect_out(&mut self, target: Address) -> Option<u64> {
+        self.outgoing.as_ref()?;
+        let number = self.add_wire(target);
+        self.outgoing.as_mut()?.push_back((target, number));
+        Some(number)
     }
 
     /// Takes the next client that waits to be accepted, with the addresses of both ends.

@@ -7,8 +7,8 @@
 //!
 //! This module dispatches completions and closes slots. `ring` submits and reaps, `op` packs identities, `raw` builds
 //! entries that the io-uring crate cannot, `slot` tracks the operations in flight, `buffers` owns the receive buffers,
-//! `probe` tries the kernel's features; `accept`, `connect`, `receive`, `watch`, `send`, `fd_install` and `file` hold those
-//! operations.
+//! `probe` tries the kernel's features; `accept`, `connect`, `receive`, `watch`, `send`, `fd_install` and `file` hold
+//! those operations.
 
 use std::io;
 use std::os::fd::{FromRawFd, OwnedFd};

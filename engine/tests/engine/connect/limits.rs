@@ -69,12 +69,19 @@ fn an_attempt_that_fails_gives_its_room_to_a_client() {
     on_every_engine(|mut setup| {
         setup.config.connections_max = 2;
         let (running, address) = start(setup.config, echo);
-        let mut first = crate::support::connect(address);
-        check_echo(&mut first, b"hello");
+        let begun = Progress::<bool>::default();
         let attempt = {
+            let begins = begun.clone();
             let connect = running.connect(full.address).timeout(std::time::Duration::from_millis(200));
+            let connect = connect.socket_options(move |_| {
+                begins.update(|begun| *begun = true);
+                Ok(())
+            });
             std::thread::spawn(move || block_on(connect.into_future()).map(drop))
         };
+        begun.wait("the attempt to begin", |begun| begun.then_some(()));
+        let mut first = crate::support::connect(address);
+        check_echo(&mut first, b"hello");
         let mut second = crate::support::connect(address);
         check_echo(&mut second, b"hello");
         assert!(attempt.join().unwrap().is_err());

@@ -252,34 +252,3 @@ fn thousands_of_key_updates() {
         finish(running);
     });
 }
-
-#[test]
-fn parts_of_files_are_sent_between_other_bytes() {
-    let path = std::env::temp_dir().join(format!("tidegate-tls-part-{}", std::process::id()));
-    let content = pattern(1_000_000);
-    std::fs::write(&path, &content).unwrap();
-    let authority = Authority::new();
-    on_every_engine(|setup| {
-        let file = Arc::new(std::fs::File::open(&path).unwrap());
-        let (running, address) = start_tls(setup.config, authority.server(), move |mut connection: Connection| {
-            let file = Arc::clone(&file);
-            async move {
-                let _ = connection.receive().await;
-                let sender = connection.sender();
-                assert!(!sender.sends_files());
-                sender.send(&b"before"[..]).await.unwrap();
-                sender.append_file(FilePart::new(file, 7, 900_000)).unwrap();
-                sender.append(|out| out.extend_from_slice(b"after")).unwrap();
-            }
-        });
-        for version in VERSIONS {
-            let mut client = client(address, &Arc::new(authority.client(version)));
-            client.write_all(b"go").unwrap();
-            let mut all = Vec::new();
-            client.read_to_end(&mut all).unwrap();
-            assert!(all == [b"before", &content[7..900_007], b"after"].concat(), "the bytes differ");
-        }
-        finish(running);
-    });
-    std::fs::remove_file(path).unwrap();
-}

@@ -16,8 +16,8 @@ use super::target::Target;
 #[cfg_attr(tidegate_docs, doc(cfg(feature = "tls")))]
 impl Connect {
     /// Sets whom to trust with `wss` URLs, and the own certificate. Default: the authorities that the system trusts,
-    /// which the first connection of the process reads from files. The name that the server must prove is the host of the
-    /// URL.
+    /// which the first connection of the process reads from files. The name that the server must prove is the host of
+    /// the URL.
     ///
     /// ```no_run
     /// use tidegate_engine::TlsClient;
