@@ -152,8 +152,9 @@ fn upgrade<const BYTES: usize>(options: &Options, hub: Option<Hub>) -> Upgrade {
     }
 }
 
-fn register(hub: Option<&Hub>, ws: &WebSocket) -> websocket::Result<Option<Registration>> {
-    Ok(hub.map(|hub| hub.register(ws)).transpose()?)
+/// Boxed, so that the handler's future has only a pointer where there is no broadcast.
+fn register(hub: Option<&Hub>, ws: &WebSocket) -> websocket::Result<Option<Box<Registration>>> {
+    Ok(hub.map(|hub| hub.register(ws).map(Box::new)).transpose()?)
 }
 
 async fn answer<const BYTES: usize>(ws: &mut WebSocket, message: Message) -> websocket::Result {

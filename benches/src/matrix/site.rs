@@ -25,10 +25,11 @@ pub fn file_path(bytes: u32) -> String {
     format!("/files/{name}")
 }
 
-/// Debian's settings where they matter (`sendfile on`, `tcp_nopush on`), with one worker, and without what Tidegate
-/// does not do here: a log of all requests, and an end of the connection after a number of them. The level of gzip is
-/// the default.
+/// Debian's settings where they matter (`sendfile on`, `tcp_nopush on`), with one worker in the process that is
+/// measured, and without what Tidegate does not do here: a log of all requests, and an end of the connection after a
+/// number of them. The level of gzip is the default.
 const NGINX: &str = r#"daemon off;
+master_process off;
 worker_processes 1;
 error_log stderr error;
 pid {dir}/nginx.pid;

@@ -31,8 +31,8 @@ use serve::EventServe;
 ///
 /// One value serves all connections of an [`upgrade_events`](upgrade_events()), on all threads. What belongs to one
 /// connection is in its [`State`](Self::State), which lies in the connection's record. An idle connection has no
-/// future, no task and no waker: it costs a third of one with an async handler. Choose an event handler for very many
-/// connections, or for the last part of the speed; an async one where a connection goes through steps that wait.
+/// future, no task and no waker. Choose an event handler for very many connections, or for the last part of the speed;
+/// an async one where a connection goes through steps that wait.
 ///
 /// ```no_run
 /// use tidegate_http::{Router, Server};

@@ -119,7 +119,7 @@ impl<H: EventHandler> Record<H> {
                     return Poll::Ready(());
                 }
                 self.session = match session.is_idle() {
-                    true => session.into_idle().map_or_else(|active| Resting::Active(Box::new(active)), Resting::Idle),
+                    true => Resting::Idle(session.into_idle()),
                     false => Resting::Active(Box::new(session)),
                 };
                 Poll::Pending
@@ -416,8 +416,5 @@ fn fail<H: EventHandler>(flow: &mut Flow<H>, peer: Address, error: HandlerError)
 
 /// Puts a session aside.
 fn rest(session: Box<Session>) -> Resting {
-    if !session.is_idle() {
-        return Resting::Active(session);
-    }
-    session.into_idle().map_or_else(|active| Resting::Active(Box::new(active)), Resting::Idle)
+    if session.is_idle() { Resting::Idle(session.into_idle()) } else { Resting::Active(session) }
 }

@@ -9,22 +9,31 @@ use super::settings::Settings;
 use super::target::Target;
 
 /// The TLS of a client, of which no value exists.
-#[derive(Clone)]
+#[derive(Clone, Copy)]
 pub(super) enum TlsClient {}
 
 pub(super) fn secured(
     connect: tidegate_engine::Connect,
     target: &Target,
-    _settings: &Settings,
+    settings: &Settings,
 ) -> Result<tidegate_engine::Connect, ConnectError> {
-    if target.is_secure { Err(ConnectError::TlsUnavailable) } else { Ok(connect) }
+    check(target, settings).map(|()| connect)
 }
 
 pub(super) async fn start(
     tunnel: Connection,
     target: &Target,
-    _settings: &Settings,
+    settings: &Settings,
     _timeout: Duration,
 ) -> Result<Connection, ConnectError> {
-    if target.is_secure { Err(ConnectError::TlsUnavailable) } else { Ok(tunnel) }
+    check(target, settings).map(|()| tunnel)
+}
+
+/// Refuses `wss`.
+fn check(target: &Target, settings: &Settings) -> Result<(), ConnectError> {
+    match settings.tls {
+        Some(never) => match never {},
+        None if target.is_secure => Err(ConnectError::TlsUnavailable),
+        None => Ok(()),
+    }
 }

@@ -35,17 +35,15 @@ impl Session {
         self.cursor.is_at_start() && self.connection.is_idle() && self.protocol.is_idle(&protocol_config(&self.context))
     }
 
-    /// Puts the session aside. It must be [idle](Self::is_idle), otherwise it is returned.
+    /// Puts the session aside.
+    ///
+    /// # Panics
+    /// If received bytes are not consumed: it must be [idle](Self::is_idle).
     #[inline]
-    #[expect(clippy::result_large_err, reason = "the session stays where it is, and a box would be an allocation")]
-    pub(crate) fn into_idle(self) -> Result<IdleSession, Self> {
-        let Self { connection, protocol, closing, read_state, surfaces_control, cursor, context, cold } = self;
-        match connection.into_idle() {
-            Ok(connection) => Ok(IdleSession { connection, context, cold, closing, read_state }),
-            Err(connection) => {
-                Err(Self { connection, protocol, closing, read_state, surfaces_control, cursor, context, cold })
-            }
-        }
+    pub(crate) fn into_idle(self) -> IdleSession {
+        let Self { connection, closing, read_state, context, cold, .. } = self;
+        let connection = connection.into_idle().expect("an idle session has consumed what it received");
+        IdleSession { connection, context, cold, closing, read_state }
     }
 
     /// Lets reads return pings and pongs, once they are handled.
