@@ -176,11 +176,14 @@ mod tests {
         assert_eq!(waiters.deferred_bytes(), 0);
     }
 
+    /// A reason to keep the lists, and its end.
+    type Need = (fn(&mut Waiters, &Waker), fn(&mut Waiters));
+
     /// What an idle connection keeps is one null pointer.
     #[test]
     fn the_lists_are_kept_while_they_are_needed_and_no_longer() {
         let waker = Waker::from(Arc::new(Task));
-        let needs: [(fn(&mut Waiters, &Waker), fn(&mut Waiters)); 5] = [
+        let needs: [Need; 5] = [
             (|waiters, waker| waiters.add_at_end(waker), |waiters| _ = waiters.take_at_end()),
             (|waiters, _| waiters.defer(Bytes::from_static(b"1")), |waiters| _ = waiters.take_deferred()),
             (|waiters, waker| waiters.set_holder(Some(id_of(waker))), |waiters| waiters.set_holder(None)),
