@@ -91,7 +91,7 @@ fn main() -> tidegate::Result<()> {
 
 fn options() -> Options {
     let own = [
-        ("--dir DIR", "", "folder whose files are served below /files/"),
+        ("--dir DIR", "none", "folder whose files are served below /files/"),
         ("--zero-copy", "", "send large files without a copy, if they are only ever replaced"),
         ("--workers N", "0", "worker threads; 0 is one per core"),
         ("--handlers same-core|inline|threads:N", "same-core", "where handlers run"),
