@@ -41,7 +41,7 @@ impl UringDriver {
             false => opcode::Nop::new().build(),
         };
         // SAFETY: names no memory; the slot is not closed while it has a send.
-        unsafe { self.push_plain(Token::new(Op::InstallToSend, key), entry) };
+        unsafe { self.push_plain(Token::new(Op::SendFile, key), entry) };
     }
 
     /// Queues an operation without marking its descriptor.
@@ -54,7 +54,15 @@ impl UringDriver {
         self.in_flight += 1;
     }
 
-    pub(super) fn on_install_to_send(&mut self, key: ConnKey, result: i32, events: &mut Vec<Event>) {
+    pub(super) fn on_send_file(&mut self, token: Token, result: i32, events: &mut Vec<Event>) {
+        let key = token.key;
+        if token != writable_token(key) {
+            self.on_install_to_send(key, result);
+        }
+        self.continue_file(key, events);
+    }
+
+    fn on_install_to_send(&mut self, key: ConnKey, result: i32) {
         let direct = self.features.direct_descriptors;
         let Some(slot) = self.slot(key).filter(|slot| slot.send != NO_SEND) else { return };
         let (number, fd) = (slot.send, slot.fd);
@@ -68,11 +76,6 @@ impl UringDriver {
             // SAFETY: the slot owns this descriptor, and keeps it open while it has a send.
             set_nonblocking(unsafe { BorrowedFd::borrow_raw(fd) });
         }
-        self.continue_file(key, events);
-    }
-
-    pub(super) fn on_writable(&mut self, key: ConnKey, events: &mut Vec<Event>) {
-        self.continue_file(key, events);
     }
 
     /// Sends what the socket takes, and waits for space or ends the send.
@@ -95,7 +98,7 @@ impl UringDriver {
             Progress::Full => {
                 let entry = opcode::PollAdd::new(types::Fd(fd), libc::POLLOUT as u32).build();
                 // SAFETY: names no memory; the slot is not closed while it has a send.
-                return unsafe { self.push(Token::new(Op::Writable, key), entry) };
+                return unsafe { self.push(writable_token(key), entry) };
             }
             Progress::Loaded => return self.submit_send(key, number),
             Progress::Done => Event::Sent { key, result: Ok(()) },
@@ -140,6 +143,11 @@ impl UringDriver {
             _ => read.finish(Err(io::Error::from_raw_os_error(-result))),
         }
     }
+}
+
+/// Returns the token of the wait until a part of a file can be sent further.
+pub(super) fn writable_token(key: ConnKey) -> Token {
+    Token::new(Op::SendFile, key).with_sequence(1)
 }
 
 /// Lets calls on the socket return in place of waiting. The ring's operations wait all the same.

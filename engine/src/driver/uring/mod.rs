@@ -246,8 +246,7 @@ impl UringDriver {
             Op::Receive | Op::ReceiveLarge => self.on_receive(token, completion, events),
             Op::Watch => self.on_watch(token.key, completion, events),
             Op::Send => self.on_send(token.key, completion.result(), events),
-            Op::InstallToSend => self.on_install_to_send(token.key, completion.result(), events),
-            Op::Writable => self.on_writable(token.key, events),
+            Op::SendFile => self.on_send_file(token, completion.result(), events),
             Op::ReadFile => self.on_read_file(token.key, completion.result()),
             Op::Install => self.on_install(token.key, completion.result(), events),
             Op::Shutdown => self.on_shutdown(token.key),
@@ -384,7 +383,7 @@ impl Driver for UringDriver {
         }
         if reset && send != NO_SEND {
             self.cancel(Token::new(Op::Send, key));
-            self.cancel(Token::new(Op::Writable, key));
+            self.cancel(file::writable_token(key));
         }
         if receiving {
             self.cancel(receive);
@@ -448,8 +447,8 @@ impl Drop for UringDriver {
         log::error!("a ring was dropped with {} operations in flight; their memory is leaked", self.in_flight);
         self.buffers.leak();
         self.sends.leak();
-        self.connects.leak();
         self.reads.leak();
+        self.connects.leak();
         for slot in &mut self.slots {
             slot.leak();
         }

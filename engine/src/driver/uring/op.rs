@@ -38,12 +38,10 @@ pub(super) enum Op {
     Watch = 11,
     /// A step of an attempt to connect.
     Connect = 12,
-    /// An install for a send of a part of a file.
-    InstallToSend = 13,
-    /// A wait until a part of a file can be sent further.
-    Writable = 14,
+    /// An install for a send of a part of a file, and the wait until it can be sent further.
+    SendFile = 13,
     /// A read of a file, whose index is its number.
-    ReadFile = 15,
+    ReadFile = 14,
 }
 
 impl Op {
@@ -62,9 +60,8 @@ impl Op {
             10 => Self::ReceiveLarge,
             11 => Self::Watch,
             12 => Self::Connect,
-            13 => Self::InstallToSend,
-            14 => Self::Writable,
-            15 => Self::ReadFile,
+            13 => Self::SendFile,
+            14 => Self::ReadFile,
             _ => return None,
         })
     }
@@ -140,8 +137,7 @@ mod tests {
             Op::ReceiveLarge,
             Op::Watch,
             Op::Connect,
-            Op::InstallToSend,
-            Op::Writable,
+            Op::SendFile,
             Op::ReadFile,
         ] {
             for sequence in [0, 1, SEQUENCE_MASK] {
