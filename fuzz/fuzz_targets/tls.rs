@@ -85,13 +85,17 @@ fn script(mut source: Source<'_>) {
                 ends[to].expected.extend_from_slice(&bytes);
             }
             2 if !ends[from].closed => ends[from].pump.refresh_keys(&mut out).expect("an open side"),
-            3 if !ends[from].closed => {
+            // A side that has ended and then receives a broken record trips an assertion of rustls 0.23 that only builds
+            // with assertions have (`send_fatal_alert`). So either comes alone.
+            3 if !ends[from].closed && !broken => {
                 ends[from].closed = true;
                 ends[from].pump.close(&mut out).expect("an open side");
             }
             4 => {
                 let at = source.number();
-                if let Some(byte) = ends[to].wire.get_mut(at) {
+                if !ends[to].closed
+                    && let Some(byte) = ends[to].wire.get_mut(at)
+                {
                     *byte ^= source.byte();
                     broken = true;
                 }
