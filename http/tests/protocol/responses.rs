@@ -314,7 +314,7 @@ fn upgrades() {
 #[test]
 fn a_refusal_gives_its_reason_unless_a_response_has_begun() {
     let mut protocol = Protocol::new(Arc::default());
-    let error = protocol.receive(b"GET / HTTP/1.2\r\n\r\n").expect_err("an unsupported version");
+    let error = protocol.receive(b"GET / HTTP/2.0\r\n\r\n").expect_err("an unsupported version");
     let mut out = Vec::new();
     assert!(protocol.refuse(error, date(), &mut out));
     let text = String::from_utf8(out).expect("text");
