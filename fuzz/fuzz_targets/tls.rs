@@ -85,8 +85,8 @@ fn script(mut source: Source<'_>) {
                 ends[to].expected.extend_from_slice(&bytes);
             }
             2 if !ends[from].closed => ends[from].pump.refresh_keys(&mut out).expect("an open side"),
-            // A side that has ended and then receives a broken record trips an assertion of rustls 0.23 that only builds
-            // with assertions have (`send_fatal_alert`). So either comes alone.
+            // A side that has ended and then receives a broken record trips an assertion of rustls 0.23 that only
+            // builds with assertions have (`send_fatal_alert`). So either comes alone.
             3 if !ends[from].closed && !broken => {
                 ends[from].closed = true;
                 ends[from].pump.close(&mut out).expect("an open side");
