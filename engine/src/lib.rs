@@ -42,7 +42,7 @@
 //! | connect to a server | [`connect`](connect()), [`Running::connect`]; [`Engine::client`] without listeners |
 //! | write from any thread | [`ByteSender`], and [`ExclusiveSender`] for messages in parts |
 //! | sleep in a handler | [`time`] |
-//! | read and send files | [`file`], [`ByteSender::append_file`] |
+//! | read and send files | [`file`](mod@file), [`ByteSender::append_file`] |
 //! | start a task on a handler's thread | [`spawn_local`] |
 //! | serve a connection without a task | [`adopt`], [`EndpointTable`], [`IdleConnection`] |
 //! | run code on the threads of handlers | [`ThreadHooks`] |
