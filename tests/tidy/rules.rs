@@ -124,7 +124,7 @@ pub fn machine_paths(file: &Text) -> Vec<String> {
     complaints(file, |line| {
         let path = MACHINE_PATHS.iter().find(|path| {
             line.match_indices(**path).any(|(at, _)| {
-                // Part of a longer path or of an address is something else: `a/tmp/b`, `example.com/work/`.
+                // What follows a word, a dot or a slash is part of a longer path or of an address.
                 !line[..at].ends_with(|c: char| word_character(c) || "./-}".contains(c))
             })
         })?;
