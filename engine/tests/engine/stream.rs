@@ -50,13 +50,7 @@ fn bytes_behind_urgent_data_arrive() {
         let mut client = connect(address);
         for round in 1..=20 {
             let (before, behind) = (pattern(round), pattern(100 * round));
-            let socket = SockRef::from(&client);
-            // One segment, so that one event announces all of it.
-            socket.set_tcp_cork(true).unwrap();
-            assert_eq!(socket.send(&before).unwrap(), before.len());
-            assert_eq!(socket.send_out_of_band(b"!").unwrap(), 1);
-            assert_eq!(socket.send(&behind).unwrap(), behind.len());
-            socket.set_tcp_cork(false).unwrap();
+            send_around_urgent_data(&client, &before, &behind);
             assert_eq!(read_exact(&mut client, before.len() + behind.len()), [before, behind].concat());
         }
         drop(client);

@@ -6,7 +6,7 @@ use mio::unix::SourceFd;
 use mio::{Interest, Token};
 use socket2::{SockRef, Socket};
 
-use super::{LISTENERS, PortableDriver, token};
+use super::{LISTENERS, PortableDriver, system, token};
 use crate::address::Address;
 use crate::driver::{Connected, Event, outbound_socket};
 use crate::shared::attempt::{ConnectFailure, ConnectRequest};
@@ -102,7 +102,7 @@ impl PortableDriver {
         let key = self.reserve_slot();
         let fd = socket.as_raw_fd();
         // Readiness from before is reported anew.
-        if let Err(error) = self.poll.registry().reregister(&mut SourceFd(&fd), token(key), Interest::READABLE) {
+        if let Err(error) = self.poll.registry().reregister(&mut SourceFd(&fd), token(key), system::RECEIVES) {
             self.free.push(key.index);
             return Some(failed(number, outbound_socket::failure(&error)));
         }

@@ -78,6 +78,31 @@ fn the_echo_of_a_server_comes_back() {
 }
 
 #[test]
+fn bytes_behind_urgent_data_of_a_server_arrive() {
+    const ROUNDS: std::ops::RangeInclusive<usize> = 1..=20;
+    let address = serve(|mut stream| {
+        for round in ROUNDS {
+            send_around_urgent_data(&stream, &pattern(round), &pattern(100 * round));
+            stream.read_exact(&mut [0]).unwrap();
+        }
+    });
+    on_every_engine(|setup| {
+        run(setup, move || async move {
+            let mut connection = connect(address).await.unwrap();
+            for round in ROUNDS {
+                let expected = [pattern(round), pattern(100 * round)].concat();
+                let mut received = Vec::new();
+                while received.len() < expected.len() {
+                    received.extend_from_slice(&connection.receive().await.unwrap().expect("more follows"));
+                }
+                assert!(received == expected, "round {round}");
+                connection.sender().send("!").await.unwrap();
+            }
+        });
+    });
+}
+
+#[test]
 fn both_ends_know_the_addresses_of_the_other() {
     let (out, seen) = channel();
     let out = std::sync::Mutex::new(out);

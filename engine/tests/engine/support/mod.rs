@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
+use socket2::SockRef;
 use tidegate_engine::{Config, Connection, Engine, EngineKind, HandlerPlacement, Running, Shutdown, WorkerStats};
 
 pub mod child;
@@ -157,6 +158,16 @@ pub fn read_all(stream: &mut TcpStream) -> Vec<u8> {
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes).unwrap();
     bytes
+}
+
+/// Sends bytes with a byte of urgent data between them, in one segment, so that one event announces all of it.
+pub fn send_around_urgent_data(stream: &TcpStream, before: &[u8], behind: &[u8]) {
+    let socket = SockRef::from(stream);
+    socket.set_tcp_cork(true).unwrap();
+    assert_eq!(socket.send(before).unwrap(), before.len());
+    assert_eq!(socket.send_out_of_band(b"!").unwrap(), 1);
+    assert_eq!(socket.send(behind).unwrap(), behind.len());
+    socket.set_tcp_cork(false).unwrap();
 }
 
 /// Returns bytes whose values reveal a loss, a repetition or a swap.
