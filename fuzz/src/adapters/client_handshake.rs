@@ -32,10 +32,8 @@ pub struct Reading {
 impl Reading {
     pub fn new(answers_connect: bool) -> Reading {
         let limits = Limits::default().head_bytes_max(HEAD_BYTES_MAX).target_bytes_max(100).fields_max(20);
-        let reader =
-            if answers_connect { ResponseReader::for_connect(limits) } else { ResponseReader::new(limits) };
-        let read =
-            Read { head: None, content: Vec::new(), used: 0, is_complete: false, error: None, accepts: false };
+        let reader = if answers_connect { ResponseReader::for_connect(limits) } else { ResponseReader::new(limits) };
+        let read = Read { head: None, content: Vec::new(), used: 0, is_complete: false, error: None, accepts: false };
         Reading { reader, read }
     }
 
