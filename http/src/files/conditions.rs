@@ -2,7 +2,6 @@
 
 use std::time::SystemTime;
 
-use crate::content_coding::Accepted;
 use crate::field::list_elements;
 use crate::message::request::Request;
 
@@ -104,11 +103,6 @@ impl<'a> Conditions<'a> {
             true => request.values(name).flat_map(list_elements).any(matches),
         }
     }
-}
-
-/// Returns the codings that a request accepts.
-pub(super) fn accepted_codings(request: &Request) -> Accepted {
-    Accepted::of(request.values("accept-encoding"))
 }
 
 fn without_weakness(tag: &[u8]) -> &[u8] {
