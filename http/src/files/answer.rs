@@ -1,4 +1,4 @@
-//! Answers: whole files, ranges of them, and what conditions demand.
+//! Answers: whole files, ranges of them, and those that conditions ask for.
 
 use std::collections::VecDeque;
 use std::fmt::Write;
@@ -70,7 +70,7 @@ const FIELDS: usize = 4;
 
 fn whole(mut response: Response, form: &Form, settings: &Settings) -> Response {
     if form.bytes() == 0 {
-        // In the answer to HEAD, where no content alone would say nothing.
+        // The answer to HEAD has no content either way, and would not tell the length.
         response.append_header(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
     }
     let body = match &form.content {

@@ -1,4 +1,4 @@
-//! Conditional requests (RFC 9110 section 13), and what else of a request decides about its answer.
+//! Conditional requests (RFC 9110 section 13), and the other fields of a request that decide about its answer.
 
 use std::time::SystemTime;
 
@@ -14,7 +14,7 @@ pub(super) struct Conditions<'a> {
     if_unmodified_since: Option<&'a [u8]>,
     if_range: Option<&'a [u8]>,
     range: Option<&'a [u8]>,
-    /// Fields with several lines, which the others have no use for, are read again.
+    /// A field has several lines. Those after the first are looked up when they are needed.
     has_lists: bool,
 }
 
