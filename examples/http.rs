@@ -137,9 +137,13 @@ struct Field {
 
 /// Lists the fields of a form, urlencoded or multipart.
 async fn fields(mut request: Request) -> Result<Vec<Field>, Rejection> {
-    if request.header("content-type").is_none_or(|media_type| !media_type.starts_with("multipart/form-data")) {
+    let media_type = request.header("content-type").unwrap_or_default().to_ascii_lowercase();
+    if media_type.starts_with("application/x-www-form-urlencoded") {
         let pairs: Vec<(String, String)> = request.form().await?;
         return Ok(pairs.into_iter().map(|(name, value)| Field { name, file: None, bytes: value.len() }).collect());
+    }
+    if !media_type.starts_with("multipart/form-data") {
+        return Err(Rejection::MediaType("application/x-www-form-urlencoded or multipart/form-data"));
     }
     let (mut parts, mut list) = (request.multipart()?, Vec::new());
     while let Some(mut field) = parts.next_field().await? {

@@ -96,42 +96,42 @@ pub mod prelude {
     pub use crate::websocket::{self, CloseCode, Hub, Message, MessageRef, PayloadRef, WebSocket, WebSocketConfig};
 }
 
-/// The blocks of the chapter about clients, compiled as this package's own are.
+/// The blocks of the chapter on clients, compiled as this package's own are.
 #[cfg(doctest)]
 #[doc = include_str!("../docs/client.md")]
 struct ClientChapter;
 
-/// The blocks of the chapter about files, compiled as this package's own are.
+/// The blocks of the chapter on files.
 #[cfg(doctest)]
 #[doc = include_str!("../docs/files.md")]
 struct FilesChapter;
 
-/// The guide's blocks, compiled as this package's own are.
+/// The blocks of the guide.
 #[cfg(doctest)]
 #[doc = include_str!("../docs/guide.md")]
 struct Guide;
 
-/// The blocks of the chapter about proxies.
+/// The blocks of the chapter on proxies.
 #[cfg(doctest)]
 #[doc = include_str!("../docs/proxies.md")]
 struct Proxies;
 
-/// The chapter on tests.
+/// The blocks of the chapter on tests.
 #[cfg(doctest)]
 #[doc = include_str!("../docs/testing.md")]
 struct Testing;
 
-/// The chapter on an application.
+/// The blocks of the chapter on a whole application.
 #[cfg(doctest)]
 #[doc = include_str!("../docs/app.md")]
 struct App;
 
-/// The blocks of the text about TLS.
+/// The blocks of the chapter on TLS.
 #[cfg(doctest)]
 #[doc = include_str!("../docs/tls.md")]
 struct TlsGuide;
 
-/// The blocks of its part about event handlers.
+/// The blocks of the chapter on event handlers of WebSockets.
 #[cfg(doctest)]
 #[doc = include_str!("../docs/event-sessions.md")]
 struct EventSessions;

@@ -1,8 +1,14 @@
 //! Content codings and their negotiation (RFC 9110 sections 8.4.1 and 12.5.3).
 //!
-//! Used for files that lie there compressed, and for responses that are compressed while they are sent.
+//! Used for files with compressed forms, and for responses that are compressed while they are sent.
+
+use http::HeaderValue;
 
 use crate::field::list_elements;
+use crate::message::request::Request;
+
+/// The value of Vary for content whose coding was negotiated.
+pub(crate) const ACCEPT_ENCODING: HeaderValue = HeaderValue::from_static("accept-encoding");
 
 /// A content coding. The order is that of preference where a client accepts several alike.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,9 +62,14 @@ pub(crate) enum Choice {
 }
 
 impl Accepted {
+    /// Returns the codings that the client of a request accepts.
+    pub(crate) fn by(request: &Request) -> Accepted {
+        Accepted::of(request.values("accept-encoding"))
+    }
+
     /// Reads all lines of Accept-Encoding. Elements that cannot be read are skipped. A client without such a field is
     /// not known to understand a coding.
-    pub(crate) fn of<'a>(lines: impl Iterator<Item = &'a [u8]>) -> Accepted {
+    fn of<'a>(lines: impl Iterator<Item = &'a [u8]>) -> Accepted {
         let mut named = [None; Coding::ALL.len()];
         let (mut identity, mut others) = (None, None);
         for element in lines.flat_map(list_elements) {

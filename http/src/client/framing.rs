@@ -1,7 +1,7 @@
 //! How the end of a response's content is determined (RFC 9112 section 6.3).
 
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
-use http::{HeaderMap, StatusCode, Version};
+use http::{HeaderMap, Method, StatusCode, Version};
 
 use super::error::InvalidResponse;
 use crate::field::list_elements;
@@ -18,15 +18,17 @@ pub(super) enum Framing {
 
 const NONE: Framing = Framing::Framed(RequestFraming::None);
 
-/// Returns the framing. After a 101, and a 2xx that answers CONNECT, what follows is not content.
+/// Returns the framing of a response to this method. After a 101, and a 2xx that answers CONNECT, what follows is not
+/// content.
 pub(super) fn framing_of(
     status: StatusCode,
     version: Version,
     headers: &HeaderMap,
-    answers_connect: bool,
+    method: &Method,
 ) -> Result<Framing, InvalidResponse> {
-    let is_tunnel = answers_connect && status.is_success();
-    if status.is_informational() || is_tunnel || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
+    let is_tunnel = *method == Method::CONNECT && status.is_success();
+    let has_none = status.is_informational() || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    if has_none || is_tunnel || *method == Method::HEAD {
         return Ok(NONE);
     }
     let mut lengths = headers.get_all(CONTENT_LENGTH).iter();

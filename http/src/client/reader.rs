@@ -1,9 +1,8 @@
 //! Reads one response as it arrives.
 
-use std::mem;
 use std::ops::Range;
 
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version};
 
 use super::error::InvalidResponse;
 use super::framing::{Framing, framing_of};
@@ -23,7 +22,7 @@ use crate::protocol::content_decoder::{ContentDecoder, Found};
 /// assert_eq!(head.status(), 404);
 /// let content = &input[progress.consumed..];
 /// assert!(matches!(reader.receive(content)?.event, Some(ResponseEvent::Content(range)) if range == (0..4)));
-/// assert!(matches!(reader.receive(b"")?.event, Some(ResponseEvent::End)));
+/// assert!(matches!(reader.receive(b"")?.event, Some(ResponseEvent::End(_))));
 /// # Ok::<(), tidegate_http::client::InvalidResponse>(())
 /// ```
 ///
@@ -33,7 +32,8 @@ use crate::protocol::content_decoder::{ContentDecoder, Found};
 #[derive(Debug)]
 pub struct ResponseReader {
     limits: Limits,
-    answers_connect: bool,
+    /// The method of the request.
+    method: Method,
     state: State,
 }
 
@@ -68,21 +68,27 @@ pub enum ResponseEvent {
     Head(Box<Response<()>>),
     /// Content at these positions of the input, not empty.
     Content(Range<usize>),
-    /// The response is complete. Every later call reports it again.
-    End,
+    /// The response is complete, with its trailers if it has any. Every later call reports it again, without them.
+    End(Option<Box<HeaderMap>>),
 }
 
 impl ResponseReader {
     /// Creates a reader for the response to a GET.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
-        Self { limits, answers_connect: false, state: State::Head { bytes: Vec::new(), skipped_bytes: 0 } }
+        Self { limits, method: Method::GET, state: State::Head { bytes: Vec::new(), skipped_bytes: 0 } }
     }
 
     /// Creates a reader for the response to a CONNECT, with which a 2xx begins a tunnel (RFC 9110 section 9.3.6).
     #[must_use]
     pub fn for_connect(limits: Limits) -> Self {
-        Self { answers_connect: true, ..Self::new(limits) }
+        Self { method: Method::CONNECT, ..Self::new(limits) }
+    }
+
+    /// Creates a reader for the response to a HEAD, which has no content whatever its fields say.
+    #[cfg(feature = "testing")]
+    pub(crate) fn for_head(limits: Limits) -> Self {
+        Self { method: Method::HEAD, ..Self::new(limits) }
     }
 
     /// Takes the next bytes up to the next event. Call it again with the rest.
@@ -98,9 +104,9 @@ impl ResponseReader {
                     Found::Nothing => None,
                     Found::Content(range) if range.is_empty() => None,
                     Found::Content(range) => Some(ResponseEvent::Content(range)),
-                    Found::End(_) => {
+                    Found::End(trailers) => {
                         self.state = State::Ended;
-                        Some(ResponseEvent::End)
+                        Some(ResponseEvent::End(trailers))
                     }
                 };
                 Ok(ResponseProgress { consumed: decoded.consumed, event })
@@ -110,7 +116,7 @@ impl ResponseReader {
                 let event = Some(ResponseEvent::Content(0..input.len()));
                 Ok(ResponseProgress { consumed: input.len(), event })
             }
-            State::Ended => Ok(ResponseProgress { consumed: 0, event: Some(ResponseEvent::End) }),
+            State::Ended => Ok(ResponseProgress { consumed: 0, event: Some(ResponseEvent::End(None)) }),
         }
     }
 
@@ -125,10 +131,11 @@ impl ResponseReader {
     /// # Errors
     /// [`InvalidResponse::Incomplete`] within a head, or within content whose end was announced.
     pub fn end(&mut self) -> Result<(), InvalidResponse> {
-        match mem::replace(&mut self.state, State::Ended) {
-            State::UntilEnd | State::Ended | State::Content(ContentDecoder::Length(0)) => Ok(()),
-            State::Head { .. } | State::Content(_) => Err(InvalidResponse::Incomplete),
+        if !self.is_ended() && !matches!(self.state, State::UntilEnd) {
+            return Err(InvalidResponse::Incomplete);
         }
+        self.state = State::Ended;
+        Ok(())
     }
 
     fn receive_head(&mut self, input: &[u8]) -> Result<ResponseProgress, InvalidResponse> {
@@ -153,7 +160,7 @@ impl ResponseReader {
                 bytes.clear();
                 continue;
             }
-            self.state = match framing_of(status, head.version(), head.headers(), self.answers_connect)? {
+            self.state = match framing_of(status, head.version(), head.headers(), &self.method)? {
                 Framing::UntilEnd => State::UntilEnd,
                 Framing::Framed(framing) => ContentDecoder::new(framing).map_or(State::Ended, State::Content),
             };
@@ -235,7 +242,7 @@ mod tests {
                 match progress.event {
                     Some(ResponseEvent::Head(head)) => status = head.status().as_u16(),
                     Some(ResponseEvent::Content(range)) => content.extend_from_slice(&rest[range]),
-                    Some(ResponseEvent::End) => return Ok((status, content, used + progress.consumed)),
+                    Some(ResponseEvent::End(_)) => return Ok((status, content, used + progress.consumed)),
                     None => {
                         assert_eq!(progress.consumed, rest.len(), "input is left without an event");
                         used += progress.consumed;

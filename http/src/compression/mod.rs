@@ -7,10 +7,10 @@ mod codec;
 mod content;
 
 use bytes::Bytes;
-use http::header::{self, HeaderName, HeaderValue};
+use http::header::{self, HeaderValue};
 use http::{Method, StatusCode};
 
-use crate::content_coding::{Accepted, Choice, Coding};
+use crate::content_coding::{ACCEPT_ENCODING, Accepted, Choice, Coding};
 use crate::field::contains_token;
 use crate::media_types::gains_by_compression;
 use crate::message::content_stream::{ContentStream, StreamError};
@@ -25,8 +25,6 @@ const CONTENT_BYTES_MIN: u64 = 1024;
 
 /// Content of up to this size is compressed at once, and has a Content-Length.
 const WHOLE_BYTES_MAX: usize = 64 * 1024;
-
-const ACCEPT_ENCODING: HeaderValue = HeaderValue::from_static("accept-encoding");
 
 /// A handler whose responses are compressed for the clients that accept it. A router is a handler too.
 ///
@@ -57,7 +55,7 @@ const ACCEPT_ENCODING: HeaderValue = HeaderValue::from_static("accept-encoding")
 /// ([`EventStream::sender`](crate::EventStream::sender)).
 ///
 /// # Secrets
-/// The length of compressed content tells about the content. If a page contains a secret, such as a CSRF token, and
+/// The length of compressed content reveals something about the content. If a page contains a secret, such as a CSRF token, and
 /// also text that an attacker chooses, such as a query, then the attacker can find the secret by the lengths of many
 /// responses, although they are encrypted (BREACH). Do not compress such pages, or change the form of the secret in
 /// each response, such as by masking it with random bytes.
@@ -67,7 +65,7 @@ pub struct Compressed<H> {
     content_bytes_min: u64,
 }
 
-/// What of a request decides about its response.
+/// The parts of a request that decide about its response.
 #[derive(Debug, Clone, Copy)]
 struct Asked {
     accepted: Accepted,
@@ -92,7 +90,7 @@ impl<H: Handler> Compressed<H> {
 impl<H: Handler> Handler for Compressed<H> {
     fn handle(&self, request: Request) -> Reply<'_> {
         let asked = Asked {
-            accepted: Accepted::of(request.values("accept-encoding")),
+            accepted: Accepted::by(&request),
             is_get: *request.method() == Method::GET,
             is_head: *request.method() == Method::HEAD,
         };
@@ -103,7 +101,7 @@ impl<H: Handler> Handler for Compressed<H> {
 
 /// Compresses a response if it should be.
 fn compress(mut response: Response, asked: Asked, content_bytes_min: u64) -> Response {
-    let Asked { accepted, .. } = asked;
+    let accepted = asked.accepted;
     if response.status() == StatusCode::NOT_MODIFIED {
         // RFC 9110 section 15.4.5: it has the field that a 200 would have had.
         add_vary(&mut response);
@@ -204,8 +202,11 @@ fn weaken_etag(response: &mut Response) {
 
 /// Adds Accept-Encoding to Vary, unless it is there.
 fn add_vary(response: &mut Response) {
-    let known = |name: &HeaderName| *name == header::VARY;
-    let lines = || response.other_fields().iter().filter(|(name, _)| known(name)).map(|(_, value)| value.as_bytes());
+    let fields = response.other_fields();
+    let lines = || fields.iter().filter(|(name, _)| *name == header::VARY).map(|(_, value)| value.as_bytes());
+    if lines().next().is_none() {
+        return response.append_header(header::VARY, ACCEPT_ENCODING);
+    }
     if lines().any(|line| contains_token(line, b"accept-encoding") || contains_token(line, b"*")) {
         return;
     }

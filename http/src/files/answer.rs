@@ -1,4 +1,4 @@
-//! Answers: whole files, ranges of them, and what conditions demand.
+//! Answers: whole files, ranges of them, and those that conditions ask for.
 
 use std::collections::VecDeque;
 use std::fmt::Write;
@@ -9,15 +9,15 @@ use bytes::BytesMut;
 use http::header::{self, HeaderValue};
 use http::{Method, StatusCode};
 
-use super::conditions::{Conditions, Verdict, accepted_codings};
+use super::conditions::{Conditions, Verdict};
 use super::content::{FileContent, Section};
 use super::entry::{Content, Entry, Form};
 use super::ranges::{ByteRange, Ranges, ranges_of};
+use crate::content_coding::{ACCEPT_ENCODING, Accepted};
 use crate::message::request::Request;
 use crate::message::response::{Response, ResponseBody};
 
 const BYTES: HeaderValue = HeaderValue::from_static("bytes");
-const ACCEPT_ENCODING: HeaderValue = HeaderValue::from_static("accept-encoding");
 
 /// Settings of answers.
 #[derive(Debug, Default)]
@@ -31,7 +31,7 @@ pub(super) struct Settings {
 /// Answers a request for a file.
 pub(super) fn answer(request: &Request, entry: &Entry, settings: &Settings) -> Response {
     let conditions = Conditions::of(request);
-    let (form, coding) = entry.form_for(|| accepted_codings(request));
+    let (form, coding) = entry.form_for(|| Accepted::by(request));
     let verdict = conditions.judge(request, &form.validators());
     let mut response = Response::new(match verdict {
         Verdict::Send => StatusCode::OK,
@@ -70,7 +70,7 @@ const FIELDS: usize = 4;
 
 fn whole(mut response: Response, form: &Form, settings: &Settings) -> Response {
     if form.bytes() == 0 {
-        // In the answer to HEAD, where no content alone would say nothing.
+        // The answer to HEAD has no content either way, and would not tell the length.
         response.append_header(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
     }
     let body = match &form.content {
@@ -154,7 +154,7 @@ fn field_value(text: String) -> Option<HeaderValue> {
     HeaderValue::try_from(text).ok()
 }
 
-/// Returns a number that nobody can foresee, so that no file can contain the boundary made of it.
+/// Returns an unpredictable number: no file can be made to contain the boundary.
 fn random() -> u64 {
     RandomState::new().hash_one(())
 }
@@ -166,12 +166,15 @@ pub(super) fn redirect_to_folder(request: &Request) -> Response {
     let response = Response::new(StatusCode::MOVED_PERMANENTLY);
     match location {
         Some(location) => response.with_header(header::LOCATION, location),
-        None => Response::new(StatusCode::NOT_FOUND),
+        None => super::error(StatusCode::NOT_FOUND),
     }
 }
 
 /// Answers a request with another method than GET and HEAD.
 pub(super) fn refuse_method(method: &Method) -> Response {
-    let status = if *method == Method::OPTIONS { StatusCode::NO_CONTENT } else { StatusCode::METHOD_NOT_ALLOWED };
-    Response::new(status).with_header(header::ALLOW, HeaderValue::from_static("GET, HEAD, OPTIONS"))
+    let response = match *method {
+        Method::OPTIONS => Response::new(StatusCode::NO_CONTENT),
+        _ => super::error(StatusCode::METHOD_NOT_ALLOWED),
+    };
+    response.with_header(header::ALLOW, HeaderValue::from_static("GET, HEAD, OPTIONS"))
 }

@@ -1,7 +1,7 @@
 //! The files that were served last: small ones with their content, large ones with an open descriptor.
 //!
-//! Bounded in bytes and in descriptors. An entry is looked at again on disk after an interval, so a change shows after
-//! that time at most. It is in several parts, each behind a lock of its own, so that threads rarely meet.
+//! Bounded in bytes and in descriptors. An entry is compared with the disk after an interval, so a change shows after
+//! that time at most. The cache is in several parts, each behind its own lock, so that threads rarely contend.
 
 use std::collections::hash_map::RandomState;
 use std::collections::{HashMap, VecDeque};
@@ -32,7 +32,7 @@ pub(super) struct Cache {
 #[derive(Debug, Default)]
 struct Part {
     entries: HashMap<Box<str>, Arc<Entry>>,
-    /// All keys, the oldest first. One that was used meanwhile has another turn.
+    /// All keys, the oldest first. One that was used meanwhile moves to the end.
     order: VecDeque<Box<str>>,
     bytes: usize,
     open_files: usize,
@@ -47,7 +47,7 @@ pub(super) enum Cached {
 }
 
 impl Cache {
-    /// Creates a cache of up to `bytes_max` bytes; with zero it keeps nothing. Entries are looked at after `interval`.
+    /// Creates a cache of up to `bytes_max` bytes; with zero it keeps nothing. Entries are compared with the disk after `interval`.
     pub(super) fn new(bytes_max: usize, interval: Duration) -> Cache {
         Cache { parts: Default::default(), hasher: RandomState::new(), bytes_max, interval, started: Instant::now() }
     }
@@ -64,7 +64,7 @@ impl Cache {
         Some(if u128::from(age) < self.interval.as_millis() { Cached::Fresh(entry) } else { Cached::Stale(entry) })
     }
 
-    /// Notes that an entry is as the file on disk is.
+    /// Notes that an entry is the same as the file on disk.
     pub(super) fn refresh(&self, entry: &Entry) {
         entry.checked_at.store(self.now(), Ordering::Relaxed);
     }
@@ -86,7 +86,7 @@ impl Cache {
         while part.bytes > bytes_max || part.open_files > files_max {
             let Some(oldest) = part.order.pop_front() else { break };
             let Some(candidate) = part.entries.get(&oldest) else { continue };
-            // What was just added has its first turn now.
+            // An entry begins as used, so one that was just added moves to the end once.
             if candidate.used.swap(false, Ordering::Relaxed) {
                 part.order.push_back(oldest);
             } else if let Some(dropped) = part.entries.remove(&oldest) {

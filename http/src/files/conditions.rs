@@ -1,8 +1,7 @@
-//! Conditional requests (RFC 9110 section 13), and what else of a request decides about its answer.
+//! Conditional requests (RFC 9110 section 13), and the other fields of a request that decide about its answer.
 
 use std::time::SystemTime;
 
-use crate::content_coding::Accepted;
 use crate::field::list_elements;
 use crate::message::request::Request;
 
@@ -15,7 +14,7 @@ pub(super) struct Conditions<'a> {
     if_unmodified_since: Option<&'a [u8]>,
     if_range: Option<&'a [u8]>,
     range: Option<&'a [u8]>,
-    /// Fields with several lines, which the others have no use for, are read again.
+    /// A field has several lines. Those after the first are looked up when they are needed.
     has_lists: bool,
 }
 
@@ -104,11 +103,6 @@ impl<'a> Conditions<'a> {
             true => request.values(name).flat_map(list_elements).any(matches),
         }
     }
-}
-
-/// Returns the codings that a request accepts.
-pub(super) fn accepted_codings(request: &Request) -> Accepted {
-    Accepted::of(request.values("accept-encoding"))
 }
 
 fn without_weakness(tag: &[u8]) -> &[u8] {

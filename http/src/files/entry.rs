@@ -1,5 +1,5 @@
-//! What is known of a file: its version, its validators and its content or an open descriptor of it, also of the
-//! compressed forms that lie beside it.
+//! A file as it is served: its version, its validators, and its content or an open descriptor, with the compressed
+//! forms beside it.
 
 use std::fs::{File, Metadata};
 use std::io;

@@ -252,7 +252,9 @@ impl Files {
 
     /// Finds a file on the threads for it, and reads it.
     async fn find(&self, path: &str) -> Result<Hit, OpenError> {
-        for attempt in 1.. {
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
             let (root, search, asked) = (Arc::clone(&self.root), self.search.clone(), path.to_owned());
             let found = on_pool(move || entry::open(&root, &asked, &search, Waiting::Allowed)).await;
             let stale = match self.cache.get(path) {
@@ -272,7 +274,6 @@ impl Files {
                 Err(error) => return Err(OpenError::Failed(error)),
             }
         }
-        Err(OpenError::NotFound)
     }
 
     /// Returns what was opened if it has to be read; otherwise the answer, which is what the cache has if that is the
@@ -326,7 +327,8 @@ impl Handler for Files {
     }
 }
 
+/// Returns a refusal in the words of the router.
 fn error(status: StatusCode) -> Response {
-    let reason = status.canonical_reason().unwrap_or_default();
+    let reason = status.canonical_reason().unwrap_or_default().to_ascii_lowercase();
     Response::text(format!("{reason}\n")).with_status(status)
 }

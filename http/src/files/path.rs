@@ -1,6 +1,7 @@
 //! The file that a request asks for, as a path below the folder.
 //!
-//! Decides by the text alone: what passes names no folder above, no hidden file and nothing twice.
+//! Decides by the text alone: a path that passes leads to no folder above and to no hidden file, and no file has two
+//! paths.
 
 use std::borrow::Cow;
 

@@ -3,7 +3,6 @@
 //! Settings are checked when the server starts; the engine owns everything that runs.
 
 use std::fmt;
-use std::mem;
 use std::net::ToSocketAddrs;
 #[cfg(unix)]
 use std::path::PathBuf;
@@ -350,21 +349,20 @@ impl<H: Handler> ServerBuilder<H> {
     /// # Errors
     /// [`Error::Config`] for a setting out of range, [`Error::Bind`] for an address that cannot be bound,
     /// [`Error::NoListener`] without an address, and the others of [`Error`] if the engine cannot be started.
-    pub fn start(mut self) -> Result<Running, Error> {
-        let config = self.engine_config();
-        let engine = mem::replace(&mut self.engine, Engine::new(Config::default()));
-        self.launch(engine.config(config))
+    pub fn start(self) -> Result<Running, Error> {
+        self.launch(Engine::config)
     }
 
     /// Starts serving in memory.
     #[cfg(feature = "testing")]
     pub(crate) fn start_in_memory(self, network: TestConfig) -> Result<TestEngine, Error> {
-        let config = self.engine_config();
-        self.launch(InMemory { config, network })
+        self.launch(|_, config| InMemory { config, network })
     }
 
-    fn launch<L: Launch>(self, engine: L) -> Result<L::Running, Error> {
+    /// Starts serving on the engine that `ready` makes of the addresses and the settings.
+    fn launch<L: Launch>(self, ready: impl FnOnce(Engine, Config) -> L) -> Result<L::Running, Error> {
         self.http.check()?;
+        let config = self.engine_config();
         let on_response = self.on_response;
         #[cfg(feature = "tls")]
         let on_response = match self.hsts {
@@ -373,7 +371,7 @@ impl<H: Handler> ServerBuilder<H> {
         };
         let http = self.http.with_on_response(on_response);
         let start = Start {
-            engine,
+            engine: ready(self.engine, config),
             #[cfg(feature = "proxy")]
             proxies: self.proxies,
         };

@@ -1,13 +1,15 @@
 //! A request in progress: content that is sent piece by piece, a response that is read as it comes.
 
-use std::io::Write;
+use std::fmt::Write;
 
 use bytes::{Bytes, BytesMut};
+use http::response::Parts;
 use http::{HeaderMap, StatusCode, Version};
 use tidegate_engine::testing::{PeerEnd, Step, Stuck, TestPeer};
 
-use super::receive::{Part, ResponseHead, ResponseReader};
+use super::receive::{Part, ResponseReader};
 use super::{TestClient, TestError, TestResponse};
+use crate::client::InvalidResponse;
 
 /// A request in progress, from [`TestRequest::start`](super::TestRequest::start). Dropping it closes its connection,
 /// as a client does that gives up.
@@ -43,7 +45,7 @@ pub struct TestExchange<'c> {
     unsent: BytesMut,
     sending: Sending,
     reader: ResponseReader,
-    head: Option<ResponseHead>,
+    head: Option<Parts>,
     content: BytesMut,
     trailers: HeaderMap,
     is_complete: bool,
@@ -106,10 +108,8 @@ impl TestExchange<'_> {
         match self.sending {
             Sending::Chunks if piece.is_empty() => {}
             Sending::Chunks => {
-                let mut size = Vec::new();
-                // Writing to a vector cannot fail.
-                let _ = write!(size, "{:x}\r\n", piece.len());
-                self.unsent.extend_from_slice(&size);
+                // Writing to memory cannot fail.
+                let _ = write!(self.unsent, "{:x}\r\n", piece.len());
                 self.unsent.extend_from_slice(piece);
                 self.unsent.extend_from_slice(b"\r\n");
             }
@@ -294,7 +294,7 @@ impl TestExchange<'_> {
     }
 
     #[track_caller]
-    fn wait_for_head(&mut self) -> &ResponseHead {
+    fn wait_for_head(&mut self) -> &Parts {
         match self.wait(|exchange| exchange.head.is_some()) {
             Ok(()) => self.head.as_ref().expect("waited for it"),
             Err(error) => panic!("{error}"),
@@ -369,13 +369,13 @@ impl TestExchange<'_> {
             }
             Part::Content(bytes) => self.content.extend_from_slice(&bytes),
             Part::End(trailers) => {
-                self.trailers = trailers.map(|trailers| *trailers).unwrap_or_default();
+                self.trailers = trailers;
                 self.is_complete = true;
             }
         }
     }
 
-    fn malformed(&self, reason: String) -> TestError {
-        TestError::Malformed { request: self.what.clone(), reason }
+    fn malformed(&self, reason: InvalidResponse) -> TestError {
+        TestError::Malformed { request: self.what.clone(), reason: reason.to_string() }
     }
 }

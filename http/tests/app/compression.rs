@@ -243,7 +243,7 @@ fn head_is_answered_with_the_head_of_get() {
     );
 }
 
-/// An event that waits in a compressor for more would arrive never.
+/// An event that waited in a compressor for more would never arrive.
 #[test]
 fn each_event_arrives_when_it_is_sent() {
     let folder = Folder::new("compressed-events");

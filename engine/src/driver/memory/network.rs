@@ -1,4 +1,4 @@
-//! What the worker and the test share: the connections, the clock, and who waits for whom.
+//! The state that the worker and the test share: the connections, the clock, and their waits for each other.
 //!
 //! ```text
 //!   test                                   worker
@@ -272,6 +272,6 @@ impl State {
 }
 
 /// The address that the server seems to listen on.
-pub(crate) fn local_address() -> Address {
+fn local_address() -> Address {
     Address::Ip(([127, 0, 0, 1], 80).into())
 }

@@ -181,9 +181,7 @@ impl Slot {
     ) -> bool {
         let key = self.key();
         let Some(batch) = &mut self.batch else {
-            if self.fin && !wire.to_client.fin {
-                wire.to_client.fin = true;
-            }
+            wire.to_client.fin |= self.fin;
             return false;
         };
         if wire.client_reset {
