@@ -19,7 +19,7 @@ use support::peers;
 use support::servers::{TestServer, echo, on_every_engine};
 use support::tungstenite;
 use tidegate::prelude::*;
-use tidegate::websocket::DeflateConfig;
+use tidegate::websocket::{DeflateConfig, Upgrade};
 use tokio_tungstenite::Connector;
 
 #[test]
@@ -56,18 +56,22 @@ fn tokio_tungstenite_beside_compression() {
 #[test]
 fn members_of_a_hub() {
     on_every_engine(|setup| {
-        let hub: Hub = Hub::default();
-        let upgrade = websocket::upgrade(async move |mut ws: WebSocket| {
-            let _member = hub.register(&ws)?;
-            while let Some(message) = ws.recv().await? {
-                hub.broadcast(message).queue().await?;
-            }
-            Ok(())
-        });
-        let server = TestServer::start(setup, Router::new().get("/ws", upgrade));
+        let server = TestServer::start(setup, Router::new().get("/ws", members()));
         tungstenite::run_hub(&format!("ws://{}/ws", server.address), Connector::Plain, 30);
         server.finish();
     });
+}
+
+/// Sends each message to all connections.
+fn members() -> Upgrade {
+    let hub: Hub = Hub::default();
+    websocket::upgrade(async move |mut ws: WebSocket| {
+        let _member = hub.register(&ws)?;
+        while let Some(message) = ws.recv().await? {
+            hub.broadcast(message).queue().await?;
+        }
+        Ok(())
+    })
 }
 
 /// Calls `client` with servers that keep contexts, and with servers that do not.

@@ -10,6 +10,7 @@ use tidegate::web::Hsts;
 use tidegate::websocket::DeflateConfig;
 use tokio_tungstenite::Connector;
 
+use crate::members;
 use crate::support::certificates::Certificates;
 use crate::support::example::Example;
 use crate::support::servers::{Setup, TestServer, echo, on_every_engine};
@@ -238,15 +239,7 @@ fn renegotiation_is_refused() {
 fn one_message_reaches_all_members_of_a_hub() {
     let certificates = Certificates::new();
     on_every_engine(|setup| {
-        let hub: Hub = Hub::default();
-        let upgrade = websocket::upgrade(async move |mut ws: WebSocket| {
-            let _member = hub.register(&ws)?;
-            while let Some(message) = ws.recv().await? {
-                hub.broadcast(message).queue().await?;
-            }
-            Ok(())
-        });
-        let server = serve(setup, certificates.server(), Router::new().get("/ws", upgrade));
+        let server = serve(setup, certificates.server(), Router::new().get("/ws", members()));
         let url = format!("wss://localhost:{}/ws", server.address.port());
         tungstenite::run_hub(&url, Connector::Rustls(certificates.client()), 30);
         server.finish();

@@ -738,7 +738,7 @@ fn any_number_of_handlers_can_be_served() {
     server.finish();
 }
 
-/// Publishes to everyone, with a task of its thread beside it.
+/// A task that a call has spawned sends on the connection.
 #[test]
 fn tasks_of_the_thread_run_beside_events() {
     struct Spawns;

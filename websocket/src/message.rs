@@ -170,6 +170,15 @@ impl<'a> MessageRef<'a> {
         Self(Source::Binary(bytes))
     }
 
+    /// Returns a message of this kind; `None` for a text that is not UTF-8.
+    #[inline]
+    pub(crate) fn of_kind(kind: MessageKind, payload: &'a [u8]) -> Option<Self> {
+        match kind {
+            MessageKind::Binary => Some(Self::binary(payload)),
+            MessageKind::Text => simdutf8::basic::from_utf8(payload).ok().map(Self::text),
+        }
+    }
+
     pub(crate) const fn owned(owned: &'a OwnedMessage) -> Self {
         Self(Source::Owned(owned))
     }

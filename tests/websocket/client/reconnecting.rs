@@ -2,8 +2,8 @@
 
 use std::future::poll_fn;
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Barrier};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -109,6 +109,46 @@ fn attempts_end_with_an_error_that_will_not_go_away_or_with_the_last_one() {
             let mut busy = Reconnecting::new(format!("ws://{address}/busy")).backoff(soon().attempts_max(3));
             let error = busy.recv().await.unwrap_err();
             assert!(matches!(&error, ConnectError::Refused(response) if response.status().as_u16() == 503), "{error}");
+        });
+        server.finish();
+    });
+}
+
+/// The client has connected again before the send is polled again.
+#[test]
+fn a_send_that_waited_on_a_lost_connection_uses_the_next_one() {
+    on_every_engine(|setup| {
+        let connections = AtomicU32::new(0);
+        let cut = Arc::new(Barrier::new(2));
+        let waits = Arc::clone(&cut);
+        let server = RawServer::start(2, move |mut peer| {
+            peer.accept("");
+            if connections.fetch_add(1, Ordering::Relaxed) == 0 {
+                waits.wait();
+                return;
+            }
+            peer.send(TEXT, b"again");
+            peer.expect(TEXT, b"waiting");
+            peer.send(CLOSE, b"\x03\xe8");
+            peer.expect(CLOSE, b"\x03\xe8");
+        });
+        let url = server.url();
+        run(setup, move || async move {
+            let mut client = Reconnecting::new(connect(url)).backoff(soon());
+            client.open().await.unwrap();
+            let sender = client.sender();
+            // More than the kernel takes for a peer that does not read.
+            sender.try_send(vec![0; 32 << 20]).unwrap();
+            let mut waiting = pin!(sender.send("waiting"));
+            poll_fn(|cx| {
+                assert!(waiting.as_mut().poll(cx).is_pending());
+                Poll::Ready(())
+            })
+            .await;
+            cut.wait();
+            assert_eq!(client.recv().await.unwrap(), Some("again".into()));
+            waiting.await.unwrap();
+            assert_eq!(client.recv().await.unwrap(), None);
         });
         server.finish();
     });

@@ -383,13 +383,19 @@ impl ReconnectingSender {
     /// good.
     pub async fn send(&self, message: impl Into<Message>) -> Result<(), Error> {
         let message = message.into();
-        let sender = lock(&self.outbox).sender.clone();
-        match sender {
-            Some(sender) => match sender.send(message.clone()).await {
-                Err(error) if is_away(&error) => lock(&self.outbox).push(message),
-                sent => sent,
-            },
-            None => lock(&self.outbox).push(message),
+        loop {
+            let sender = {
+                let mut outbox = lock(&self.outbox);
+                match &outbox.sender {
+                    Some(sender) if !sender.is_finished() => sender.clone(),
+                    _ => return outbox.push(message),
+                }
+            };
+            match sender.send(message.clone()).await {
+                // There can be another connection by now, and then nothing takes messages out of the queue.
+                Err(error) if is_away(&error) => {}
+                sent => return sent,
+            }
         }
     }
 

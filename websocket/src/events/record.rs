@@ -17,7 +17,7 @@ use crate::conn::handler_scope::handler_scope;
 use crate::conn::session::{Around, Arrived, IdleSession, Session};
 use crate::error::Error;
 use crate::limits::FRAME_HEADER_BYTES_MAX;
-use crate::message::{MessageKind, MessageRef};
+use crate::message::MessageRef;
 use crate::protocol::short_frame;
 use crate::role::Role;
 use crate::serve::handler_error::{HandlerError, Result};
@@ -112,7 +112,7 @@ impl<H: EventHandler> Record<H> {
                 }
                 if left.refuses_text {
                     let error = session.refuse_text();
-                    self.fail(session.connection.peer_addr(), error.into());
+                    self.fail(&session, error.into());
                 }
                 if self.poll_session(&mut session, handler, cx).is_ready() {
                     session.end();
@@ -177,20 +177,13 @@ impl<H: EventHandler> Record<H> {
                 let Some(frame) = short_frame(&mut chunk[begin..], Role::Server, message_bytes_max) else { break };
                 let payload = &chunk[begin..][frame.range()];
                 begin += frame.end() as usize;
-                let message = match frame.kind() {
-                    MessageKind::Binary => MessageRef::binary(payload),
-                    MessageKind::Text => match simdutf8::basic::from_utf8(payload) {
-                        Ok(text) => MessageRef::text(text),
-                        Err(_) => {
-                            left.refuses_text = true;
-                            return Poll::Ready(());
-                        }
-                    },
+                let Some(message) = MessageRef::of_kind(frame.kind(), payload) else {
+                    left.refuses_text = true;
+                    return Poll::Ready(());
                 };
                 let Some(state) = &mut self.state else { return Poll::Ready(()) };
                 let mut ws = EventSocket { handler, around, flow: &mut self.flow, waker: cx.waker() };
-                let called = handler.on_message(&mut ws, state, message);
-                if let Err(error) = called {
+                if let Err(error) = handler.on_message(&mut ws, state, message) {
                     fail(&mut self.flow, around.sender.peer_addr(), error);
                 }
                 if self.flow.needs_attention() {
@@ -237,7 +230,7 @@ impl<H: EventHandler> Record<H> {
             };
             match delivered {
                 Ok(Some(Ok(()))) => {}
-                Ok(Some(Err(error))) => self.fail(session.connection.peer_addr(), error),
+                Ok(Some(Err(error))) => self.fail(session, error),
                 Ok(None) => break,
                 Err(error) if self.phase == Phase::Open => self.on_error(session, handler, cx.waker(), error),
                 // An error of a control handler leaves the connection as it was.
@@ -252,41 +245,39 @@ impl<H: EventHandler> Record<H> {
         Poll::Ready(())
     }
 
-    /// Calls a function of the application outside of a read.
-    fn call<R>(
+    fn open(&mut self, session: &Session, handler: &H, waker: &Waker) {
+        self.phase = Phase::Open;
+        let mut ws = EventSocket { handler, around: session.around(), flow: &mut self.flow, waker };
+        match handler.on_open(&mut ws) {
+            Ok(state) => self.state = Some(state),
+            Err(error) => self.fail(session, error),
+        }
+    }
+
+    /// Calls a function of the application outside of a read. Its error closes the connection.
+    fn call(
         &mut self,
         session: &Session,
         handler: &H,
         waker: &Waker,
-        call: impl FnOnce(&mut EventSocket<'_, H>, &mut Option<H::State>) -> R,
-    ) -> R {
+        call: impl FnOnce(&mut EventSocket<'_, H>, &mut H::State) -> Result,
+    ) {
+        let Some(state) = &mut self.state else { return };
         let mut ws = EventSocket { handler, around: session.around(), flow: &mut self.flow, waker };
-        call(&mut ws, &mut self.state)
-    }
-
-    fn open(&mut self, session: &mut Session, handler: &H, waker: &Waker) {
-        self.phase = Phase::Open;
-        match self.call(session, handler, waker, |ws, _| handler.on_open(ws)) {
-            Ok(state) => self.state = Some(state),
-            Err(error) => self.fail(session.connection.peer_addr(), error),
+        if let Err(error) = call(&mut ws, state) {
+            self.fail(session, error);
         }
     }
 
     /// Runs the calls of handles.
     #[cold]
-    fn run_posted(&mut self, session: &mut Session, handler: &H, waker: &Waker) {
-        let mailbox = self.flow.extra().and_then(|extra| extra.mailbox.clone());
+    fn run_posted(&mut self, session: &Session, handler: &H, waker: &Waker) {
+        let mailbox = self.flow.extra().and_then(|extra| extra.mailbox.as_ref());
         for posted in mailbox.map_or_else(Vec::new, |mailbox| mailbox.take()) {
             if self.flow.has(CLOSING) {
                 break;
             }
-            let called = self.call(session, handler, waker, |ws, state| match state {
-                Some(state) => posted(ws, state),
-                None => Ok(()),
-            });
-            if let Err(error) = called {
-                self.fail(session.connection.peer_addr(), error);
-            }
+            self.call(session, handler, waker, posted);
         }
     }
 
@@ -310,13 +301,7 @@ impl<H: EventHandler> Record<H> {
             let is_drained = ready!(session.connection.sender().poll_ready(cx, 0)).is_ok();
             self.flow.clear(FULL);
             if is_drained {
-                let called = self.call(session, handler, cx.waker(), |ws, state| match state {
-                    Some(state) => handler.on_drained(ws, state),
-                    None => Ok(()),
-                });
-                if let Err(error) = called {
-                    self.fail(session.connection.peer_addr(), error);
-                }
+                self.call(session, handler, cx.waker(), |ws, state| handler.on_drained(ws, state));
                 // It can have sent again.
                 if self.flow.needs_attention() {
                     return self.poll_attention(session, handler, cx);
@@ -344,20 +329,14 @@ impl<H: EventHandler> Record<H> {
     #[cold]
     fn on_error(&mut self, session: &mut Session, handler: &H, waker: &Waker, error: Error) {
         if !matches!(error, Error::ReadDeadline) {
-            return self.fail(session.connection.peer_addr(), error.into());
+            return self.fail(session, error.into());
         }
         session.set_read_deadline(None);
-        let called = self.call(session, handler, waker, |ws, state| match state {
-            Some(state) => handler.on_deadline(ws, state),
-            None => Ok(()),
-        });
-        if let Err(error) = called {
-            self.fail(session.connection.peer_addr(), error);
-        }
+        self.call(session, handler, waker, |ws, state| handler.on_deadline(ws, state));
     }
 
-    fn fail(&mut self, peer: Address, error: HandlerError) {
-        fail(&mut self.flow, peer, error);
+    fn fail(&mut self, session: &Session, error: HandlerError) {
+        fail(&mut self.flow, session.connection.peer_addr(), error);
     }
 
     /// Calls `on_close`, then drops what the application has of the connection.

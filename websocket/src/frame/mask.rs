@@ -2,7 +2,7 @@
 //!
 //! Safe code in a shape that the compiler turns into vector instructions, for any length and any place in the payload.
 //! The tests compare it with a loop over single bytes. Long payloads take the same code compiled for AVX2, where the
-//! processor has it; calling that is one `unsafe` block for each of the two forms.
+//! processor has it; calling that takes an `unsafe` block for each of the two forms.
 //!
 //! [`append_unmasked`] copies and unmasks in one pass. It is also faster than a plain copy on processors where `memcpy`
 //! uses `rep movsb` although that is slow for some alignments (AMD Zen 3 and 4 with glibc 2.36: a quarter of the rate).
@@ -51,7 +51,7 @@ impl From<[u8; 4]> for MaskingKey {
 pub fn apply_mask(key: MaskingKey, payload: &mut [u8]) {
     #[cfg(target_arch = "x86_64")]
     if payload.len() >= WIDE_BYTES_MIN && std::arch::is_x86_feature_detected!("avx2") {
-        #[allow(unsafe_code, reason = "the one place; see the module documentation")]
+        #[allow(unsafe_code, reason = "see the module documentation")]
         // SAFETY: the processor has AVX2, the only requirement of the function.
         unsafe {
             apply_mask_avx2(key, payload)
@@ -110,7 +110,7 @@ pub(crate) fn append_unmasked(key: MaskingKey, payload: &[u8], to: &mut Vec<u8>)
 fn copy_unmasked(key: MaskingKey, payload: &[u8], to: &mut [MaybeUninit<u8>]) {
     #[cfg(target_arch = "x86_64")]
     if payload.len() >= WIDE_BYTES_MIN && std::arch::is_x86_feature_detected!("avx2") {
-        #[allow(unsafe_code, reason = "the other place; see the module documentation")]
+        #[allow(unsafe_code, reason = "see the module documentation")]
         // SAFETY: the processor has AVX2, the only requirement of the function.
         unsafe {
             copy_unmasked_avx2(key, payload, to)

@@ -189,8 +189,8 @@ impl Upgrade {
     /// Sets the scheme by which browsers reach the server: [`Scheme::Https`] behind a proxy that terminates TLS. The
     /// same-origin check then compares with that scheme and its default port, and refuses requests without an origin.
     /// Default: [`Scheme::Http`], unless a [trusted proxy](tidegate_http::RequestHead::client_scheme) says that it was
-    /// HTTPS. On a listener with TLS the check compares with HTTPS by itself, and lets requests without an origin pass,
-    /// as without TLS: they are not of browsers.
+    /// HTTPS. On a listener with TLS the check compares with HTTPS without this setting. It then accepts requests
+    /// without an origin, as on a listener without TLS: they do not come from browsers.
     pub fn scheme(mut self, scheme: Scheme) -> Self {
         self.scheme = scheme;
         self
@@ -363,7 +363,7 @@ impl Upgrade {
         let scheme = if head.client_scheme() == http::uri::Scheme::HTTPS { Scheme::Https } else { self.scheme };
         let has_own_tls = self.scheme == Scheme::Http && head.scheme() == http::uri::Scheme::HTTPS;
         if has_own_tls && head.header_bytes("origin").is_none() {
-            // As without TLS: no browser leaves it out.
+            // As without TLS: every browser sends one.
             return Ok(());
         }
         check_same_origin_at(head, scheme, head.client_host().unwrap_or_default())

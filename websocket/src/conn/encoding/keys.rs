@@ -1,7 +1,7 @@
 //! Random numbers for the masking keys of frames (RFC 6455 sections 5.3 and 10.3).
 //!
 //! A key must not be predictable by whoever chooses the payload, nor from earlier keys. So all of them come from the
-//! operating system. Asking it for each would cost a system call a message: a thread asks for [`POOL_BYTES`] at a time.
+//! operating system. A system call for each message would be slow, so a thread draws [`POOL_BYTES`] at a time.
 
 use std::cell::RefCell;
 

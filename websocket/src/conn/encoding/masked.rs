@@ -14,7 +14,7 @@ use crate::message::MessageRef;
 /// multiple of the four bytes of a key.
 const BLOCK_BYTES: usize = 8 << 10;
 
-/// Returns a client's frame in memory of its own.
+/// Returns a client's frame, in newly allocated memory.
 pub(crate) fn masked_frame(frame: &Frame<'_>) -> Bytes {
     let (key, payload) = (masking_key(), frame.payload());
     let header = frame.header(Some(key));

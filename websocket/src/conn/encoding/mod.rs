@@ -1,8 +1,8 @@
 //! The frames of connections that differ from a server's plain ones: a client's are masked (RFC 6455 section 5.3), and
 //! the messages of either side can be compressed.
 //!
-//! Most connections of a server have neither. They have no encoding, so the choice costs their messages the look at one
-//! pointer.
+//! Most connections of a server do neither. They have no encoding, so the choice costs each of their messages a look at
+//! one pointer.
 
 mod keys;
 mod masked;

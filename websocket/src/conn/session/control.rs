@@ -20,18 +20,11 @@ impl Session {
         match event {
             Event::Ping(payload) => {
                 let payload = self.copy_payload(&payload, &mut copy);
-                match self.context.control.ping.clone() {
-                    Some(handler) => handler(&self.sender(), payload)?,
-                    None => self.answer_ping(payload),
-                }
+                self.on_ping(payload)?;
             }
             Event::Pong(payload) => {
                 let payload = self.copy_payload(&payload, &mut copy);
-                if !self.take_pong(payload)
-                    && let Some(handler) = self.context.control.pong.clone()
-                {
-                    handler(&self.sender(), payload)?;
-                }
+                self.on_pong(payload)?;
             }
             Event::ReservedControl { opcode, payload, .. } => {
                 let payload = self.copy_payload(&payload, &mut copy);
@@ -45,19 +38,43 @@ impl Session {
         Ok(())
     }
 
-    /// Handles a ping or a pong, and returns it with its payload in separate memory; `None` for a pong of the
-    /// keepalive.
+    /// Handles a control frame, and returns a ping or a pong with its payload in separate memory; `None` for a pong of
+    /// the keepalive and for other control frames.
     pub(super) fn surface_control(&mut self, event: Event) -> Result<Option<Event>, Error> {
-        let (Event::Ping(payload) | Event::Pong(payload)) = &event else { return Ok(None) };
-        let mut copy = [0; CONTROL_PAYLOAD_BYTES_MAX];
-        let payload = self.copy_payload(payload, &mut copy);
-        let (is_ping, surfaced) =
-            (matches!(event, Event::Ping(_)), ControlPayload::Assembled(Bytes::copy_from_slice(payload)));
-        if !is_ping && self.take_pong(payload) {
-            return Ok(None);
+        match event {
+            Event::Ping(payload) => {
+                let payload = Bytes::copy_from_slice(payload.bytes(self.connection.buffer()));
+                self.on_ping(&payload)?;
+                Ok(Some(Event::Ping(ControlPayload::Assembled(payload))))
+            }
+            Event::Pong(payload) => {
+                let payload = Bytes::copy_from_slice(payload.bytes(self.connection.buffer()));
+                let is_unasked = self.on_pong(&payload)?;
+                Ok(is_unasked.then_some(Event::Pong(ControlPayload::Assembled(payload))))
+            }
+            event => self.on_control(event).map(|()| None),
         }
-        self.on_control(event)?;
-        Ok(Some(if is_ping { Event::Ping(surfaced) } else { Event::Pong(surfaced) }))
+    }
+
+    fn on_ping(&mut self, payload: &[u8]) -> Result<(), Error> {
+        match self.context.control.ping.clone() {
+            Some(handler) => handler(&self.sender(), payload),
+            None => {
+                self.answer_ping(payload);
+                Ok(())
+            }
+        }
+    }
+
+    /// Returns false for a pong that answers the keepalive.
+    fn on_pong(&mut self, payload: &[u8]) -> Result<bool, Error> {
+        if self.take_pong(payload) {
+            return Ok(false);
+        }
+        if let Some(handler) = self.context.control.pong.clone() {
+            handler(&self.sender(), payload)?;
+        }
+        Ok(true)
     }
 
     fn copy_payload<'a>(&mut self, payload: &ControlPayload, copy: &'a mut [u8]) -> &'a [u8] {

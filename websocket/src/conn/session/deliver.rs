@@ -8,7 +8,7 @@ use tidegate_engine::ByteSender;
 use super::Session;
 use crate::conn::context::ConnContext;
 use crate::error::Error;
-use crate::message::{MessageKind, MessageRef, OwnedMessage};
+use crate::message::{MessageRef, OwnedMessage};
 use crate::protocol::ShortFrame;
 use crate::protocol::event::{ControlPayload, Event};
 
@@ -56,14 +56,7 @@ impl Session {
     ) -> Result<Option<R>, Error> {
         let range = self.cursor.payload(frame);
         let (buffer, sender) = self.connection.buffer_and_sender();
-        let payload = &buffer[range];
-        let message = match frame.kind() {
-            MessageKind::Binary => MessageRef::binary(payload),
-            MessageKind::Text => match simdutf8::basic::from_utf8(payload) {
-                Ok(text) => MessageRef::text(text),
-                Err(_) => return Err(self.refuse_text()),
-            },
-        };
+        let Some(message) = MessageRef::of_kind(frame.kind(), &buffer[range]) else { return Err(self.refuse_text()) };
         let around = Around { sender, context: &self.context };
         Ok(Some(deliver(Arrived::Message(message), around)))
     }
