@@ -6,5 +6,5 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 cargo build --release -p tidegate-benches --features peers,report --bins
-cargo build --release --example echo
+cargo build --release --example echo --example http
 exec "$(ci/target_folder.sh)/release/bench" --report docs/benchmarks "$@"

@@ -7,5 +7,5 @@ cd "$(dirname "$0")/.."
 
 [ $# -gt 0 ] || set -- --short --rounds 2 --seconds 1 --only echo --server raw-uring,raw-epoll,inline,same-core,portable,portable-same-core
 cargo build --release -p tidegate-benches --bins
-cargo build --release --example echo
+cargo build --release --example echo --example http
 exec "$(ci/target_folder.sh)/release/bench" "$@"

@@ -5,14 +5,17 @@ usage: bench_axum.py PROGRAM SECONDS ROUNDS
 
 import os
 import re
+import resource
 import socket
 import subprocess
 import sys
 import tempfile
+import time
 
 SERVERS = ["hyper", "inline", "same-core"]
 # Route and requests outstanding per connection. /spawn awaits a task that it spawns on the tokio runtime.
 LOADS = [("/plaintext", 1), ("/plaintext", 16), ("/json", 1), ("/json", 16), ("/spawn", 1)]
+# Connections of the measurement of memory: one address has ports for them, and one process files.
 IDLE = 9_000
 CONNECTIONS = 64
 SERVER_CORE, LOAD_CORE = "0", "1"
@@ -43,7 +46,7 @@ class Server:
                 self.connect().close()
                 return
             except ConnectionRefusedError:
-                pass
+                time.sleep(0.01)
         raise SystemExit(f"{kind} ended with {self.process.returncode}")
 
     def __enter__(self):
@@ -121,6 +124,9 @@ def idle_bytes(server, begin):
 
 def main():
     program, seconds, rounds = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+    # The servers inherit it.
+    _, files_max = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (files_max, files_max))
     best = {}
     for _ in range(rounds):
         for kind in SERVERS:
@@ -129,12 +135,12 @@ def main():
                     rate, micros = load(server, *cell, seconds)
                     known = best.get((kind, cell), (0, float("inf")))
                     best[kind, cell] = (max(known[0], rate), min(known[1], micros))
-    print(f"{'route':<12}{'depth':>6}  {'server':<12}{'requests/s':>12}{'server µs':>12}{'hyper / it':>12}")
+    print(f"{'route':<12}{'depth':>6}  {'server':<12}{'requests/s':>12}{'server µs':>12}{'hyper / this':>14}")
     for path, depth in LOADS:
         for kind in SERVERS:
             rate, micros = best[kind, (path, depth)]
             ratio = best["hyper", (path, depth)][1] / micros
-            print(f"{path:<12}{depth:>6}  {kind:<12}{rate:>12,.0f}{micros:>12.2f}{ratio:>12.2f}")
+            print(f"{path:<12}{depth:>6}  {kind:<12}{rate:>12,.0f}{micros:>12.2f}{ratio:>14.2f}")
     idle = {
         "keep-alive": (begin_http, SERVERS),
         "axum's WebSocket": (begin_websocket(b"/ws"), SERVERS),

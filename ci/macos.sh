@@ -2,7 +2,7 @@
 # Checks the types of the crates and examples for macOS, where the portable engine runs on kqueue: no warning is allowed.
 # usage: macos.sh [OPTION-OF-CARGO-CHECK...]
 # env: MACOS_TOOLCHAIN (default nightly).  Needs no Mac, no linker and no C compiler for it: the standard library is checked from its source,
-# and the C code of dependencies (ring, zstd, SQLite) is left out. aws-lc-rs, which tests its compiler, cannot be checked so.
+# and the C code of dependencies (ring, zstd, SQLite) is left out. aws-lc-rs is not checked, because its build tests the compiler.
 # Installs the toolchain and its source with rustup, and exits with 2 if it cannot.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -15,7 +15,8 @@ if ! [ -d "$(rustc "+$toolchain" --print sysroot 2>/dev/null)/lib/rustlib/src/ru
   }
 fi
 export RUSTFLAGS="${RUSTFLAGS:-} -D warnings"
-# Checking types needs no objects: this compiler makes empty ones. By its name it is taken for clang, once it refuses an option of others.
+# Checking types needs no objects: this compiler makes empty ones. The crate cc takes it for clang, by its name, if it refuses `-?`, which
+# compilers with the options of MSVC accept.
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 cat >"$folder/clang" <<'P'

@@ -16,7 +16,7 @@ mod support {
 
 use std::time::Duration;
 
-use support::options::Options;
+use support::options::{Options, refuse};
 use support::server;
 use tidegate::engine::Tls;
 use tidegate::prelude::*;
@@ -63,11 +63,14 @@ fn main() -> tidegate::Result<()> {
 
 /// Returns the TLS of the server, if the options name a certificate. Its files are looked at every ten seconds.
 fn tls(options: &Options) -> tidegate::Result<Option<Tls>> {
-    let (Some(certificate), Some(key)) = (options.given("--tls-cert"), options.given("--tls-key")) else {
-        return Ok(None);
+    let authorities = options.given("--client-ca");
+    let (certificate, key) = match (options.given("--tls-cert"), options.given("--tls-key")) {
+        (Some(certificate), Some(key)) => (certificate, key),
+        (None, None) if authorities.is_none() => return Ok(None),
+        _ => refuse(&"TLS needs both --tls-cert and --tls-key"),
     };
     let tls = Tls::from_pem_files(certificate, key)?.reload_every(Duration::from_secs(10));
-    Ok(Some(match options.given("--client-ca") {
+    Ok(Some(match authorities {
         Some(authorities) => tls.client_ca_file(authorities)?,
         None => tls,
     }))

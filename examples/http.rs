@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
-use support::options::Options;
+use support::options::{Options, refuse};
 use support::server;
 use tidegate::engine::{Address, RunningHandle, time};
 use tidegate::prelude::*;
@@ -113,10 +113,7 @@ fn access_log(format: &str) -> Result<Option<AccessLog>, &'static str> {
 
 /// Opens the folder of files. Exits with code 2 if that fails.
 fn files(folder: &str) -> Files {
-    Files::new(folder).unwrap_or_else(|error| {
-        eprintln!("http: invalid value {folder:?} for --dir: {error}");
-        std::process::exit(2)
-    })
+    Files::new(folder).unwrap_or_else(|error| refuse(&format_args!("invalid value {folder:?} for --dir: {error}")))
 }
 
 async fn greet(request: Request) -> Response {

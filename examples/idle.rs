@@ -12,14 +12,11 @@ mod support;
 use std::hint::black_box;
 use std::time::Instant;
 
-use support::clients::{CLIENTS_PER_PROCESS, Clients, Outcome, client};
+use support::clients::{CLIENTS_PER_PROCESS, Clients, NEWS, Outcome, client};
 use support::options::Options;
 use support::{Memory, memory, open_files_max, slabs};
 use tidegate::prelude::*;
 use tidegate::websocket::{EventHandler, EventSocket, Registration, Upgrade};
-
-/// The message of a broadcast, which the clients know.
-const NEWS: &[u8] = support::clients::NEWS;
 
 fn main() -> Outcome<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

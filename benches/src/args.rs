@@ -4,6 +4,10 @@
 
 use std::fmt::{Display, Write as _};
 use std::str::FromStr;
+use std::time::Duration;
+
+/// The longest value of an option in seconds.
+const SECONDS_MAX: f64 = 86_400.0;
 
 /// One command line option.
 #[derive(Debug, Clone, Copy)]
@@ -172,6 +176,14 @@ impl Args {
         }
         Ok(value)
     }
+
+    /// Returns the option's value in seconds, up to a day, or `default`.
+    ///
+    /// # Errors
+    /// Those of [`Args::within`].
+    pub fn seconds(&self, name: &'static str, default: f64) -> Result<Duration, ArgsError> {
+        self.within(name, default, [0.0, SECONDS_MAX]).map(Duration::from_secs_f64)
+    }
 }
 
 /// Returns the usage text: one line per option.
@@ -213,6 +225,7 @@ mod tests {
         assert!(!args.has("sliding"));
         assert_eq!(args.optional::<usize>("size"), Ok(None));
         assert_eq!(args.within("size", 64, [1, 100]), Ok(64));
+        assert_eq!(args.seconds("size", 1.5), Ok(Duration::from_millis(1500)));
         assert_eq!(args.required::<usize>("size"), Err(ArgsError::Required("size")));
     }
 
@@ -227,6 +240,8 @@ mod tests {
         assert!(matches!(args.required::<usize>("size"), Err(ArgsError::Invalid { name: "size", .. })));
         let args = parse(&["--size", "101"]).unwrap();
         assert!(matches!(args.within("size", 64, [1, 100]), Err(ArgsError::Invalid { name: "size", .. })));
+        let args = parse(&["--size", "-1"]).unwrap();
+        assert!(matches!(args.seconds("size", 1.0), Err(ArgsError::Invalid { name: "size", .. })));
     }
 
     #[test]

@@ -116,7 +116,8 @@ fn print_help(about: &str, rows: &[Row<'_>]) {
     println!("  {:width$}  print this help", "--help");
 }
 
-fn refuse(error: &dyn Display) -> ! {
+/// Prints what is wrong with the command line, and exits with code 2.
+pub fn refuse(error: &dyn Display) -> ! {
     let program = env!("CARGO_BIN_NAME");
     eprintln!("{program}: {error}\nTry '{program} --help'.");
     exit(2)

@@ -35,8 +35,8 @@ fuzz_target!(|data: &[u8]| {
     if whole.accepts {
         assert_eq!(*status, 101);
         let text = String::from_utf8_lossy(input).to_ascii_lowercase();
-        for required in ["upgrade: websocket", "sec-websocket-accept: s3pplmbitxaq9kygzzhzrbk+xoo="] {
-            assert!(text.contains(required.split(':').next().unwrap_or_default()), "accepted without {required:?}");
+        for required in ["upgrade", "websocket", "sec-websocket-accept", "s3pplmbitxaq9kygzzhzrbk+xoo="] {
+            assert!(text.contains(required), "accepted without {required:?}");
         }
     }
 });

@@ -105,7 +105,7 @@ fn script(mut source: Source<'_>) {
                 match ends[to].receive(length) {
                     Some(answer) => ends[from].wire.extend_from_slice(&answer),
                     None => {
-                        assert!(broken, "a session failed that nobody has touched");
+                        assert!(broken, "a session failed although no byte was changed");
                         return;
                     }
                 }

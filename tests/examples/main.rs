@@ -507,6 +507,16 @@ fn every_example_refuses_unknown_options_and_missing_values() {
     }
 }
 
+#[test]
+fn echo_refuses_half_of_the_options_of_tls() {
+    for arguments in [["--tls-cert", "a.pem"], ["--tls-key", "a.pem"], ["--client-ca", "a.pem"]] {
+        let output = run("echo", &[&arguments[..], &["--addr", "127.0.0.1:0"]].concat());
+        let errors = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {errors}");
+        assert!(errors.contains("TLS needs both --tls-cert and --tls-key"), "{arguments:?}: {errors}");
+    }
+}
+
 /// Returns the names of all examples.
 fn examples() -> Vec<String> {
     let folder = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/examples")).unwrap();

@@ -1,7 +1,6 @@
 //! The load generator. README.md of this package describes its options and its report.
 
 use std::process::ExitCode;
-use std::time::Duration;
 
 use tidegate_benches::args::{Args, ArgsError, Opt};
 use tidegate_benches::broadcast::Broadcast;
@@ -47,9 +46,6 @@ const MODE_OPTIONS: &[(&str, &[&str])] = &[
     ("gzip", &["files"]),
     ("text", &["echo", "broadcast", "churn"]),
 ];
-
-/// The longest value of an option in seconds.
-const SECONDS_MAX: f64 = 86_400.0;
 
 /// Default time that idle connections rest, in seconds.
 const IDLE_SECONDS: f64 = 1.0;
@@ -124,7 +120,7 @@ fn configure() -> Result<Load, Failure> {
             text: args.has("text"),
         })),
         "idle" => Ok(Load::Idle(Idle {
-            run: Run { measured: seconds(&args, "seconds", IDLE_SECONDS)?, ..run },
+            run: Run { measured: args.seconds("seconds", IDLE_SECONDS)?, ..run },
             protocol: args.optional("protocol")?.unwrap_or(Protocol::WebSocket),
             path: path("/ws")?,
             payload_bytes: payload_bytes(&args)?,
@@ -144,9 +140,9 @@ fn run(args: &Args) -> Result<Run, ArgsError> {
     Ok(Run {
         address: args.required("addr")?,
         connections: args.within("connections", 64, [1, 1_000_000])?,
-        stall: seconds(args, "stall", 10.0)?,
-        warmup: seconds(args, "warmup", 1.0)?,
-        measured: seconds(args, "seconds", 5.0)?,
+        stall: args.seconds("stall", 10.0)?,
+        warmup: args.seconds("warmup", 1.0)?,
+        measured: args.seconds("seconds", 5.0)?,
         server_pid: args.optional("server-pid")?,
     })
 }
@@ -168,8 +164,4 @@ fn pacing(args: &Args) -> Result<Pacing, Failure> {
         }
         Some(messages_per_s) => Ok(Pacing::Rate { messages_per_s }),
     }
-}
-
-fn seconds(args: &Args, name: &'static str, default: f64) -> Result<Duration, ArgsError> {
-    args.within(name, default, [0.0, SECONDS_MAX]).map(Duration::from_secs_f64)
 }

@@ -111,23 +111,24 @@ pub fn table(judgements: &[Judgement]) -> Table {
 
 /// Returns the aims of a case for a placement, with their verdicts.
 fn aims(results: &Results, case: &Case, placement: &str) -> Vec<(String, Verdict)> {
-    let Some(ours) = results.figures(case, placement) else {
+    let Some(cell) = results.cell(case, placement) else { return Vec::new() };
+    let Some(ours) = cell.figures() else {
         return vec![("measured".into(), Verdict::Open("no run succeeded".into()))];
     };
     match case.row {
         1 => vec![
-            above_uwebsockets(results, case, &ours, Factor { rate: 1.15, cost: 0.85 }),
-            above_crates(results, case, &ours, 1.3),
+            above_uwebsockets(results, case, ours, Factor { rate: 1.15, cost: 0.85 }),
+            above_crates(results, case, ours, 1.3),
         ],
-        2 => vec![above_uwebsockets(results, case, &ours, Factor::of(1.0)), above_crates(results, case, &ours, 2.5)],
-        3 => vec![above_uwebsockets(results, case, &ours, Factor::of(1.0)), above_crates(results, case, &ours, 1.0)],
-        4 => vec![round_trip(results, case, &ours, placement)],
-        5 if case.depth == 1 => vec![above_uwebsockets(results, case, &ours, Factor::of(1.2))],
-        5 => vec![burst(&ours)],
-        6 => vec![cheapest(results, case, &ours)],
-        7 => vec![above_every_peer(results, case, &ours)],
-        8 => vec![idle(&ours)],
-        10 => vec![requests_of_nginx(results, case, &ours)],
+        2 => vec![above_uwebsockets(results, case, ours, Factor::of(1.0)), above_crates(results, case, ours, 2.5)],
+        3 => vec![above_uwebsockets(results, case, ours, Factor::of(1.0)), above_crates(results, case, ours, 1.0)],
+        4 => vec![round_trip(results, case, ours, placement)],
+        5 if case.depth == 1 => vec![above_uwebsockets(results, case, ours, Factor::of(1.2))],
+        5 => vec![burst(ours)],
+        6 => vec![cheapest(results, case, ours)],
+        7 => vec![above_every_peer(results, case, ours)],
+        8 => vec![idle(ours)],
+        10 => vec![requests_of_nginx(results, case, ours)],
         _ => Vec::new(),
     }
 }

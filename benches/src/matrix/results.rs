@@ -10,7 +10,8 @@ use crate::matrix::conditions::Conditions;
 
 /// The server name of uWebSockets. Ratios are taken to it.
 pub const UWEBSOCKETS: &str = "uwebsockets";
-/// Name of the server whose files are the measure.
+
+/// The server name of nginx, which the aims of files compare with.
 pub const NGINX: &str = "nginx";
 
 /// The server name of the raw io_uring echo. Ratios are taken to it.

@@ -100,6 +100,15 @@ impl Server {
             folder: folder.clone(),
             ability: Ability::Some { modes: vec![Kind::Files.mode().to_owned()], cannot: BTreeMap::new() },
         };
+        let mut nginx = files(NGINX, Group::Peer, site::nginx(), NGINX_SETTING);
+        match nginx_version() {
+            Some(version) => nginx.entrant.version = version,
+            None => {
+                nginx.entrant.version = String::new();
+                let cannot = [(Kind::Files.mode().to_owned(), NO_NGINX.to_owned())].into();
+                nginx.ability = Ability::Some { modes: Vec::new(), cannot };
+            }
+        }
         let zero_copy = "--addr {addr} --workers 1 --engine uring --handlers inline --dir {dir} --zero-copy";
         let portable = "--addr {addr} --workers 1 --engine portable --handlers";
         let uring = "--addr {addr} --workers {workers} --engine uring --handlers";
@@ -131,24 +140,7 @@ impl Server {
                 words(programs, "examples/http", zero_copy),
                 "as inline, with large files sent from the page cache, as nginx does",
             ),
-            Self {
-                ability: match nginx_version() {
-                    Some(_) => Ability::Some { modes: vec![Kind::Files.mode().to_owned()], cannot: BTreeMap::new() },
-                    None => Ability::Some {
-                        modes: Vec::new(),
-                        cannot: [(Kind::Files.mode().to_owned(), NO_NGINX.to_owned())].into(),
-                    },
-                },
-                entrant: Entrant {
-                    version: nginx_version().unwrap_or_default(),
-                    ..entrant(
-                        NGINX,
-                        Group::Peer,
-                        "one worker, sendfile and tcp_nopush on as Debian sets them, no log, gzip at its default level",
-                    )
-                },
-                ..files(NGINX, Group::Peer, site::nginx(), "")
-            },
+            nginx,
         ]
     }
 
@@ -246,6 +238,9 @@ impl Server {
         command.iter().map(fill).collect()
     }
 }
+
+const NGINX_SETTING: &str =
+    "one worker, sendfile and tcp_nopush on as Debian sets them, no log, gzip at its default level";
 
 /// Why nginx has no figures.
 const NO_NGINX: &str = "not installed (Debian: apt-get install nginx)";

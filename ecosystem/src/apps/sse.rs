@@ -15,6 +15,7 @@ pub fn app() -> Router {
 
 async fn sse_handler() -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
     let events = stream::unfold(0, |number| async move {
+        // The stream is woken by a timer of tokio for each event.
         tokio::time::sleep(Duration::from_millis(1)).await;
         let event = Event::default().event("tick").id(number.to_string()).data(format!("hi {number}"));
         Some((Ok(event), number + 1))

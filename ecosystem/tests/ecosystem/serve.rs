@@ -160,6 +160,7 @@ async fn a_graceful_shutdown_ends_websockets() {
 async fn a_dropped_server_stops_listening() {
     let (listener, address) = loopback().await;
     let serving = serve(listener, axum::Router::new().route("/", get_route(hello))).into_future();
+    // It never ends by itself: the timeout drops it after it has been polled.
     let serving = tokio::time::timeout(Duration::from_millis(1), serving).await;
     assert!(serving.is_err());
     while TcpStream::connect(address).await.is_ok() {
@@ -188,14 +189,14 @@ fn the_builder_makes_its_runtime() {
     let app = axum::Router::new().route(
         "/",
         get_route(async || {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-            "slept"
+            woken_by_a_timer_of_tokio().await;
+            "woken"
         }),
     );
     let builder = server(app).bind("127.0.0.1:0").unwrap().workers(1).placement(HandlerPlacement::Inline);
     let running = builder.tokio_default().unwrap().start().unwrap();
     let url = format!("http://{}/", running.local_addr().unwrap());
     let client = tokio::runtime::Runtime::new().unwrap();
-    assert_eq!(client.block_on(get(url)), (200, "slept".into()));
+    assert_eq!(client.block_on(get(url)), (200, "woken".into()));
     running.shutdown(Shutdown::immediate());
 }

@@ -13,6 +13,12 @@ use tokio::sync::oneshot;
 /// Maximum duration of a wait before a test fails.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Completes when a timer of the tokio runtime has woken this task, which is what the tests check. Panics outside of a
+/// runtime.
+pub async fn woken_by_a_timer_of_tokio() {
+    tokio::time::sleep(Duration::from_millis(1)).await;
+}
+
 /// One engine and placement under test.
 #[derive(Clone)]
 pub struct Setup {

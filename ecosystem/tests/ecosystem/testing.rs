@@ -1,7 +1,5 @@
 //! Applications of the ecosystem in memory, under `web::testing`. The tests of handlers wait for the threads of tokio.
 
-use std::time::Duration;
-
 use axum::extract::Path;
 use axum::routing::get;
 use tidegate::axum::WebSocketUpgrade;
@@ -12,8 +10,10 @@ use tidegate::websocket::testing::WebSocketClients;
 use tokio::runtime::Handle;
 use tower_http::set_header::SetResponseHeaderLayer;
 
+use crate::support::woken_by_a_timer_of_tokio;
+
 async fn answer(_request: Request) -> web::Result<&'static str> {
-    tokio::time::sleep(Duration::from_millis(1)).await;
+    woken_by_a_timer_of_tokio().await;
     Ok(tokio::task::spawn_blocking(|| "from tokio").await?)
 }
 

@@ -37,7 +37,7 @@ async fn a_handler_asks_another_server() {
 async fn a_handler_uses_everything_of_tokio() {
     on_every_engine(async |setup| {
         let app = Router::new().get("/", async |_request: Request| -> web::Result<String> {
-            tokio::time::sleep(Duration::from_millis(1)).await;
+            woken_by_a_timer_of_tokio().await;
             let timeout = tokio::time::timeout(Duration::from_millis(1), std::future::pending::<()>()).await;
             let spawned = tokio::spawn(async { 20 }).await?;
             let blocking = tokio::task::spawn_blocking(|| 22).await?;
@@ -75,12 +75,12 @@ fn the_default_runtime_ends_with_the_server() {
                 let _end = end;
                 std::future::pending::<()>().await;
             });
-            tokio::time::sleep(Duration::from_millis(1)).await;
-            "slept"
+            woken_by_a_timer_of_tokio().await;
+            "woken"
         });
         let server = TestServer::of(&setup, Server::builder(app).tokio_default().unwrap());
         let client = tokio::runtime::Runtime::new().unwrap();
-        assert_eq!(client.block_on(get(server.url("/"))), (200, "slept".to_owned()));
+        assert_eq!(client.block_on(get(server.url("/"))), (200, "woken".to_owned()));
         assert!(ended.try_recv().is_err(), "a task of the runtime ended early");
         // Inside another runtime, where a runtime must not be dropped by waiting for it.
         client.block_on(async { drop(server) });
@@ -186,7 +186,7 @@ async fn many_handlers_are_woken_by_the_runtime() {
                 if turn % 2 == 0 {
                     tokio::spawn(tokio::task::yield_now()).await.unwrap();
                 } else {
-                    tokio::time::sleep(Duration::from_micros(100)).await;
+                    woken_by_a_timer_of_tokio().await;
                 }
             }
             counted.fetch_add(1, Ordering::Relaxed);
@@ -206,7 +206,7 @@ async fn many_handlers_are_woken_by_the_runtime() {
 #[tokio::test]
 async fn a_server_lives_inside_a_runtime() {
     let app = Router::new().get("/", async |_request: Request| {
-        tokio::time::sleep(Duration::from_millis(1)).await;
+        woken_by_a_timer_of_tokio().await;
         Handle::current().metrics().num_workers().to_string()
     });
     let builder = Server::builder(app).bind("127.0.0.1:0").unwrap().workers(1).tokio(Handle::current());

@@ -110,13 +110,13 @@ async fn services_see_the_connection_and_can_fail() {
     .await;
 }
 
-/// Two services that answer at once, pipelined behind each other.
+/// The service that a timer wakes answers before the request behind it, which needs no wait.
 #[tokio::test(flavor = "multi_thread")]
 async fn pipelined_requests_are_answered_in_order() {
     on_every_engine(async |setup| {
         let app = service_fn(async |request: http::Request<Content>| {
             if request.uri().path() == "/slow" {
-                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+                woken_by_a_timer_of_tokio().await;
             }
             let path = request.uri().path().to_owned();
             Ok::<_, Infallible>(http::Response::new(Content::from(bytes::Bytes::from(path))))

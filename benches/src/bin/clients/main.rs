@@ -69,23 +69,23 @@ fn main() -> ExitCode {
 
 fn run() -> Outcome<()> {
     let args = Args::parse(std::env::args().skip(1), OPTIONS)?;
-    let seconds: f64 = args.optional("seconds")?.unwrap_or(2.0);
+    let time = args.seconds("seconds", 2.0)?;
     let load = Load {
         address: args.optional("addr")?.unwrap_or(([127, 0, 0, 1], 0).into()),
-        connections: args.optional("connections")?.unwrap_or(64),
-        size: args.optional("size")?.unwrap_or(64),
-        depth: args.optional("depth")?.unwrap_or(1),
-        warm_up: Duration::from_secs_f64(seconds / 4.0),
-        time: Duration::from_secs_f64(seconds),
+        connections: args.within("connections", 64, [1, 16_000])?,
+        size: args.within("size", 64, [0, 64 << 20])?,
+        depth: args.within("depth", 1, [1, 100_000])?,
+        warm_up: time / 4,
+        time,
     };
     if let Some(name) = args.optional::<String>("run")? {
-        let (_, client) = CLIENTS.iter().find(|(known, _)| *known == name).ok_or("there is no such client")?;
-        let done = client(&load)?;
+        let done = client_named("run", &name)?(&load)?;
         println!("{} {}", done.messages, done.busy.as_nanos());
         return Ok(());
     }
-    let chosen: Vec<_> = args.all("client").collect();
-    let rounds: usize = args.optional("rounds")?.unwrap_or(3);
+    let rounds = args.within("rounds", 3, [1, 100])?;
+    let chosen: Vec<&str> = args.all("client").collect();
+    chosen.iter().try_for_each(|name| client_named("client", name).map(drop))?;
     let mut best: Vec<(&str, Option<Done>)> = CLIENTS.iter().map(|(name, _)| (*name, None)).collect();
     best.retain(|(name, _)| chosen.is_empty() || chosen.contains(name));
     for _ in 0..rounds {
@@ -104,6 +104,16 @@ fn run() -> Outcome<()> {
         println!("{name:20} {rate:>14.0} {:>20.0}", done.busy.as_nanos() as f64 / done.messages.max(1) as f64);
     }
     Ok(())
+}
+
+/// Returns the client that an option names.
+fn client_named(option: &'static str, name: &str) -> Result<Client, ArgsError> {
+    let found = CLIENTS.iter().find(|(known, _)| *known == name);
+    found.map(|(_, client)| *client).ok_or_else(|| {
+        let names: Vec<&str> = CLIENTS.iter().map(|(name, _)| *name).collect();
+        let why = format!("must be one of {}", names.join(", "));
+        ArgsError::Invalid { name: option, value: name.to_owned(), why }
+    })
 }
 
 /// Runs one client in a process on core 1.

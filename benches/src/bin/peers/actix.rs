@@ -14,7 +14,7 @@ use futures_util::stream::FuturesUnordered;
 use tidegate_benches::socket;
 use tokio::sync::Mutex;
 
-use crate::{HELLO, MESSAGE_BYTES_MAX, Outcome};
+use crate::{HELLO, Hello, MESSAGE_BYTES_MAX, Outcome};
 
 /// The most connections of a worker. The default is 25,000.
 const CONNECTIONS_MAX: usize = 200_000;
@@ -43,12 +43,6 @@ pub fn serve(address: SocketAddr) -> Outcome {
 
 async fn plaintext() -> HttpResponse {
     HttpResponse::Ok().insert_header((SERVER, "actix")).insert_header((CONTENT_TYPE, "text/plain")).body(HELLO)
-}
-
-#[derive(serde::Serialize, serde::Deserialize)]
-struct Hello {
-    #[serde(alias = "name")]
-    hello: String,
 }
 
 async fn json(hello: web::Query<Hello>) -> web::Json<Hello> {

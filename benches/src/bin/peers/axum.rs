@@ -16,7 +16,7 @@ use tokio::sync::broadcast;
 use tower_http::compression::CompressionLayer;
 use tower_http::services::ServeDir;
 
-use crate::{HELLO, MESSAGE_BYTES_MAX, Outcome, tokio_server};
+use crate::{HELLO, Hello, MESSAGE_BYTES_MAX, Outcome, tokio_server};
 
 pub fn serve(address: SocketAddr) -> Outcome {
     let app = Router::new()
@@ -34,12 +34,6 @@ pub fn serve(address: SocketAddr) -> Outcome {
             let _ = connection.with_upgrades().await;
         }
     })
-}
-
-#[derive(serde::Serialize, serde::Deserialize)]
-struct Hello {
-    #[serde(alias = "name")]
-    hello: String,
 }
 
 async fn json(Query(hello): Query<Hello>) -> Json<Hello> {

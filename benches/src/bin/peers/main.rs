@@ -49,6 +49,13 @@ fn folder() -> &'static Path {
 /// The body of `/plaintext`.
 const HELLO: &str = "Hello, World!";
 
+/// The JSON of `/json`, made of the query `name`.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Hello {
+    #[serde(alias = "name")]
+    hello: String,
+}
+
 /// Exit code of a wrong command line.
 const USAGE: u8 = 64;
 

@@ -23,11 +23,11 @@ use tidegate_benches::cpu;
 type Failure = Box<dyn std::error::Error>;
 
 const OPTIONS: &[Opt] = &[
-    Opt::value("echo", "PROGRAM", "the example echo (default: beside this program)"),
+    Opt::value("echo", "PROGRAM", "the example echo (default examples/echo next to this program)"),
     Opt::value("seconds", "S", "time to measure (default 3)"),
     Opt::value("rounds", "N", "runs of each row, of which the best counts (default 3)"),
     Opt::value("only", "TEXT", "rows whose name contains this"),
-    Opt::value("hold", "N", "opens this many wss connections to Tidegate and prints the server's memory for each"),
+    Opt::value("hold", "N", "measure the server's memory for each of N connections, plain and with TLS, instead"),
 ];
 
 /// A server under test: its name, its command, and whether it speaks TLS.
@@ -57,12 +57,12 @@ fn run() -> Result<(), Failure> {
     let own = std::env::current_exe()?;
     let beside = own.parent().unwrap_or(Path::new(".")).join("examples/echo");
     let echo = args.optional::<PathBuf>("echo")?.unwrap_or(beside);
-    let time = Duration::from_secs_f64(args.optional("seconds")?.unwrap_or(3.0));
-    let (rounds, only) =
-        (args.optional("rounds")?.unwrap_or(3_usize), args.optional::<String>("only")?.unwrap_or_default());
-    let folder = std::env::temp_dir().join(format!("tidegate-bench-tls-{}", std::process::id()));
-    std::fs::create_dir_all(&folder)?;
-    let [certificate, key] = ["certificate.pem", "key.pem"].map(|name| folder.join(name).display().to_string());
+    let time = args.seconds("seconds", 3.0)?;
+    let rounds = args.within("rounds", 3, [1, 100])?;
+    let only: String = args.optional("only")?.unwrap_or_default();
+    let held = args.within("hold", 0, [0, 1_000_000])?;
+    let folder = Folder::create()?;
+    let [certificate, key] = ["certificate.pem", "key.pem"].map(|name| folder.0.join(name).display().to_string());
     let pair = KeyPair::generate()?;
     std::fs::write(&certificate, CertificateParams::new(vec!["localhost".to_owned()])?.self_signed(&pair)?.pem())?;
     std::fs::write(&key, pair.serialize_pem())?;
@@ -95,9 +95,9 @@ fn run() -> Result<(), Failure> {
         config.resumption = if resumes { Resumption::in_memory_sessions(1024) } else { Resumption::disabled() };
         Ok(Some(Arc::new(config)))
     };
-    if let Some(connections) = args.optional::<usize>("hold")? {
+    if held > 0 {
         for server in servers.iter().take(2) {
-            hold(server, connections, if server.encrypted { config(false)? } else { None })?;
+            hold(server, held, if server.encrypted { config(false)? } else { None })?;
         }
         return Ok(());
     }
@@ -128,8 +128,25 @@ fn run() -> Result<(), Failure> {
             }
         }
     }
-    std::fs::remove_dir_all(folder)?;
     Ok(())
+}
+
+/// A temporary folder, which is removed when it is dropped.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn create() -> std::io::Result<Self> {
+        let folder = std::env::temp_dir().join(format!("tidegate-bench-tls-{}", std::process::id()));
+        std::fs::create_dir_all(&folder)?;
+        Ok(Self(folder))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // What is left of it is in the folder for temporary files.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
 }
 
 /// A running server, which is killed when it is dropped.
