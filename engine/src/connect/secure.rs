@@ -13,7 +13,7 @@ use crate::connection::Connection;
 use crate::shared::command::Command;
 use crate::tls::TlsClient;
 use crate::tls::client::server_name;
-use crate::tls::client_handshake::ClientHandshake;
+use crate::tls::client_handshake::{ClientHandshake, SPEAKS_FIRST};
 
 /// The TLS of a connection to make.
 #[derive(Clone)]
@@ -105,7 +105,7 @@ impl Secure {
         let host = host.ok_or_else(|| failed("the target has no name: set tls_server_name".to_owned()))?;
         let name = server_name(&host).map_err(|error| failed(error.to_string()))?;
         if connection.has_unread() {
-            return Err(failed("the server speaks first, and not TLS".to_owned()));
+            return Err(failed(SPEAKS_FIRST.to_owned()));
         }
         let handshake = ClientHandshake::new(self.client.config(), name);
         let shared = &connection.sender().shared;

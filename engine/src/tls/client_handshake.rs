@@ -10,6 +10,9 @@ use rustls::pki_types::ServerName;
 use super::pump::{Failure, Pump};
 use crate::util::sync::Mutex;
 
+/// The reason why TLS does not begin on a connection with unread bytes.
+pub(crate) const SPEAKS_FIRST: &str = "the server speaks first, and not TLS";
+
 /// The handshake of an outbound connection.
 pub(crate) struct ClientHandshake {
     config: Arc<ClientConfig>,

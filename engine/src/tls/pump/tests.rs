@@ -159,19 +159,44 @@ fn text_is_recognized_by_its_first_byte() {
     assert_eq!(out[0], 21, "an alert");
 }
 
+/// A record of application data that no key has made.
+const BROKEN_RECORD: [u8; 37] = {
+    let mut record = [7; 37];
+    record.split_at_mut(5).0.copy_from_slice(b"\x17\x03\x03\x00\x20");
+    record
+};
+
 #[test]
 fn what_was_received_before_a_broken_record_is_kept() {
     for version in VERSIONS {
         let mut ends = Ends::shaken(version, usize::MAX);
         ends.sends(CLIENT, b"good");
         let mut broken = std::mem::take(&mut ends.wires[SERVER]);
-        broken.extend_from_slice(b"\x17\x03\x03\x00\x20");
-        broken.extend_from_slice(&[7; 32]);
+        broken.extend_from_slice(&BROKEN_RECORD);
         let (mut plain, mut out) = (Vec::new(), Vec::new());
         assert!(ends.ends[SERVER].receive(&mut broken, &mut plain, &mut out).is_err());
         assert_eq!(plain, b"good");
         ends.wires[CLIENT] = out;
         let error = ends.deliver(1).unwrap_err().to_string();
         assert!(error.contains("BadRecordMac"), "{error}");
+    }
+}
+
+/// rustls has an assertion against the alert that it queues then.
+#[test]
+fn a_broken_record_after_the_own_end_is_a_failure() {
+    for version in VERSIONS {
+        for end in [CLIENT, SERVER] {
+            let mut ends = Ends::shaken(version, usize::MAX);
+            let Ends { ends: both, wires, .. } = &mut ends;
+            both[end].close(&mut wires[1 - end]).unwrap();
+            ends.sends(1 - end, b"good");
+            let mut broken = std::mem::take(&mut ends.wires[end]);
+            broken.extend_from_slice(&BROKEN_RECORD);
+            let mut plain = Vec::new();
+            let received = ends.ends[end].receive(&mut broken, &mut plain, &mut Vec::new());
+            assert!(matches!(received, Err(Failure::Protocol(_))), "{received:?}");
+            assert_eq!(plain, b"good");
+        }
     }
 }

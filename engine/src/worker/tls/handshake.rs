@@ -12,7 +12,7 @@ use crate::clock::NEVER;
 use crate::driver::Driver;
 use crate::error::CloseCause;
 use crate::shared::key::ConnKey;
-use crate::tls::client_handshake::ClientHandshake;
+use crate::tls::client_handshake::{ClientHandshake, SPEAKS_FIRST};
 use crate::tls::pump::Pump;
 use crate::worker::peer_end::note_peer_end;
 use crate::worker::{Phase, Receive};
@@ -61,14 +61,18 @@ impl<D: Driver> Worker<D> {
 
     /// Begins the handshake of an outbound connection.
     pub(in crate::worker) fn begin_client_handshake(&mut self, key: ConnKey, handshake: Arc<ClientHandshake>) {
-        let Some(conn) = self.conn(key).filter(|conn| conn.phase == Phase::Open && !conn.encrypted) else {
-            return handshake.finish(Err(ENDED.to_owned()));
+        let refused = match self.conn(key) {
+            Some(conn) if conn.encrypted => Some("the connection speaks TLS already"),
+            // Nothing that came in the clear may pass for what comes later.
+            Some(conn) if !conn.shared.inbound.lock().is_empty() => Some(SPEAKS_FIRST),
+            Some(conn) if conn.phase == Phase::Open => None,
+            _ => Some(ENDED),
         };
-        // Nothing that came in the clear may pass for what comes later.
-        let has_spoken = !conn.shared.inbound.lock().is_empty();
+        if let Some(reason) = refused {
+            return handshake.finish(Err(reason.to_owned()));
+        }
         let pump = match handshake.pump() {
-            Ok(pump) if !has_spoken => pump,
-            Ok(_) => return handshake.finish(Err("the server speaks first, and not TLS".to_owned())),
+            Ok(pump) => pump,
             Err(failure) => return handshake.finish(Err(failure.to_string())),
         };
         let mut session = Session::new(pump);

@@ -1,5 +1,6 @@
 //! Outbound connections with TLS, to servers of this crate and of rustls.
 
+use std::future::poll_fn;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -81,6 +82,116 @@ fn foreign_server(pem: &Pem, serve: fn(StreamOwned<ServerConnection, std::net::T
         }
     });
     address
+}
+
+/// A server that speaks in the clear before it shakes hands, as a proxy does: eight bytes either way.
+fn server_behind_a_conversation(authority: &Authority) -> SocketAddr {
+    foreign_server(&authority.issue(&["localhost"]), |mut stream| {
+        let mut request = [0; 8];
+        if stream.sock.read_exact(&mut request).is_ok() && stream.sock.write_all(b"go ahead").is_ok() {
+            let mut piece = [0; 5000];
+            while let Ok(len @ 1..) = stream.read(&mut piece) {
+                stream.write_all(&piece[..len]).unwrap();
+            }
+            stream.conn.send_close_notify();
+            let _ = stream.flush();
+        }
+    })
+}
+
+/// Connects and sends the request in the clear.
+fn ask(running: &Running, address: SocketAddr) -> Connection {
+    let connection = block_on(running.connect(address).into_future()).unwrap();
+    block_on(connection.sender().send(&b"connect!"[..])).unwrap();
+    connection
+}
+
+/// Receives this many bytes.
+async fn receive_exact(connection: &mut Connection, len: usize) -> Vec<u8> {
+    let mut received = Vec::new();
+    while received.len() < len {
+        received.extend_from_slice(&connection.receive().await.unwrap().expect("more"));
+    }
+    received
+}
+
+#[test]
+fn tls_begins_once_everything_received_has_been_read() {
+    let authority = Authority::new();
+    let address = server_behind_a_conversation(&authority);
+    let tls = TlsClient::ca_pem(&authority.pem).unwrap();
+    with_clients(|running| {
+        let mut connection = ask(running, address);
+        let mut connection = block_on(async {
+            assert_eq!(receive_exact(&mut connection, 8).await, b"go ahead");
+            assert!(connection.tls().is_none());
+            connection.start_tls(&tls, "localhost", PATIENCE).await.unwrap()
+        });
+        assert_eq!(connection.tls().unwrap().peer_names(), ["localhost"]);
+        block_on(check_echo_of(&mut connection, &pattern(30_000)));
+        block_on(check_end(connection));
+        wait_until("the end", || total(running).connections == 0);
+        assert_eq!((total(running).handshakes_total, total(running).handshake_failures_total), (1, 0));
+    });
+}
+
+#[test]
+fn tls_does_not_begin_before_everything_received_has_been_read() {
+    let authority = Authority::new();
+    let address = server_behind_a_conversation(&authority);
+    let tls = TlsClient::ca_pem(&authority.pem).unwrap();
+    with_clients(|running| {
+        for begins_to_read in [false, true] {
+            let mut connection = ask(running, address);
+            wait_until("the answer", || connection.inbound_bytes() == 8);
+            if begins_to_read {
+                assert!(block_on(poll_fn(|cx| connection.poll_fill(cx))).unwrap());
+                connection.consume(3);
+            }
+            let error = block_on(connection.start_tls(&tls, "localhost", PATIENCE)).unwrap_err();
+            assert!(matches!(error, ConnectError::Tls { .. }), "{error}");
+            wait_until("the end", || total(running).connections == 0);
+        }
+        assert_eq!(total(running).handshakes_total, 0);
+    });
+}
+
+#[test]
+fn tls_that_begins_late_fails_as_any_other() {
+    let (authority, other) = (Authority::new(), Authority::new());
+    let address = server_behind_a_conversation(&authority);
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let silent_address = silent.local_addr().unwrap();
+    let trusts_other = TlsClient::ca_pem(&other.pem).unwrap();
+    with_clients(|running| {
+        let mut connection = ask(running, address);
+        block_on(receive_exact(&mut connection, 8));
+        let error = block_on(connection.start_tls(&trusts_other, "localhost", PATIENCE)).unwrap_err();
+        assert!(error.to_string().contains("invalid peer certificate"), "{error}");
+
+        let connection = ask(running, silent_address);
+        let short = Duration::from_millis(50);
+        let error = block_on(connection.start_tls(&trusts_other, "localhost", short)).unwrap_err();
+        assert!(matches!(error, ConnectError::TimedOut { .. }), "{error}");
+        drop(silent.accept().unwrap());
+
+        wait_until("the end", || total(running).connections == 0);
+        assert_eq!(total(running).handshakes, 0);
+    });
+}
+
+/// A connection has one session.
+#[test]
+fn tls_begins_once() {
+    let authority = Authority::new();
+    let (server, address) = start_tls(Config::default(), authority.server(), echo);
+    let tls = TlsClient::ca_pem(&authority.pem).unwrap();
+    with_clients(|running| {
+        let connection = open(running, address, &tls).unwrap();
+        let error = block_on(connection.start_tls(&tls, "localhost", PATIENCE)).unwrap_err();
+        assert!(error.to_string().contains("speaks TLS already"), "{error}");
+    });
+    finish(server);
 }
 
 #[test]

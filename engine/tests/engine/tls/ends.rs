@@ -1,10 +1,10 @@
 //! The ends of sessions: in order, cut short, broken.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::Shutdown as Half;
+use std::net::{Shutdown as Half, SocketAddr};
 use std::sync::Arc;
 
-use tidegate_engine::{CloseCause, Connection, ReceiveError, Shutdown};
+use tidegate_engine::{CloseCause, Connection, ReceiveError, Running, Shutdown};
 
 use super::peer::*;
 use crate::support::*;
@@ -26,14 +26,35 @@ async fn note_end(mut connection: Connection, ends: Ends) {
     ends.update(|ends| ends.push(end));
 }
 
+/// Starts an engine with TLS that calls `begin` on its connections and notes how they end.
+fn start_noting(setup: Setup, authority: &Authority, begin: fn(&Connection)) -> (Running, SocketAddr, Ends) {
+    let ends = Ends::default();
+    let notes = ends.clone();
+    let (running, address) = start_tls(setup.config, authority.server(), move |connection| {
+        begin(&connection);
+        note_end(connection, notes.clone())
+    });
+    (running, address, ends)
+}
+
+/// Ends the handler's side of a connection.
+fn say_bye(connection: &Connection) {
+    connection.sender().append(|queue| queue.extend_from_slice(b"bye")).unwrap();
+    connection.sender().shutdown_write();
+}
+
+/// A record of application data that no key has made.
+const BROKEN_RECORD: [u8; 37] = {
+    let mut record = [7; 37];
+    record.split_at_mut(5).0.copy_from_slice(b"\x17\x03\x03\x00\x20");
+    record
+};
+
 #[test]
 fn close_notify_ends_the_stream_and_the_answer_follows() {
     let authority = Authority::new();
     on_every_engine(|setup| {
-        let ends = Ends::default();
-        let notes = ends.clone();
-        let (running, address) =
-            start_tls(setup.config, authority.server(), move |connection| note_end(connection, notes.clone()));
+        let (running, address, ends) = start_noting(setup, &authority, |_| ());
         for version in VERSIONS {
             let mut client = client(address, &Arc::new(authority.client(version)));
             client.write_all(&pattern(50_000)).unwrap();
@@ -49,10 +70,7 @@ fn close_notify_ends_the_stream_and_the_answer_follows() {
 fn a_connection_cut_short_is_an_error() {
     let authority = Authority::new();
     on_every_engine(|setup| {
-        let ends = Ends::default();
-        let notes = ends.clone();
-        let (running, address) =
-            start_tls(setup.config, authority.server(), move |connection| note_end(connection, notes.clone()));
+        let (running, address, ends) = start_noting(setup, &authority, |_| ());
         for version in VERSIONS {
             let mut client = client(address, &Arc::new(authority.client(version)));
             client.write_all(b"half a mess").unwrap();
@@ -72,16 +90,7 @@ fn a_connection_cut_short_is_an_error() {
 fn a_handler_ends_its_side_and_goes_on_receiving() {
     let authority = Authority::new();
     on_every_engine(|setup| {
-        let ends = Ends::default();
-        let notes = ends.clone();
-        let (running, address) = start_tls(setup.config, authority.server(), move |connection: Connection| {
-            let notes = notes.clone();
-            async move {
-                connection.sender().send(&b"bye"[..]).await.unwrap();
-                connection.sender().shutdown_write();
-                note_end(connection, notes).await;
-            }
-        });
+        let (running, address, ends) = start_noting(setup, &authority, say_bye);
         for version in VERSIONS {
             let mut client = client(address, &Arc::new(authority.client(version)));
             let mut all = Vec::new();
@@ -100,20 +109,33 @@ fn a_handler_ends_its_side_and_goes_on_receiving() {
 fn a_broken_record_ends_the_session_with_an_alert() {
     let authority = Authority::new();
     on_every_engine(|setup| {
-        let ends = Ends::default();
-        let notes = ends.clone();
-        let (running, address) =
-            start_tls(setup.config, authority.server(), move |connection| note_end(connection, notes.clone()));
+        let (running, address, ends) = start_noting(setup, &authority, |_| ());
         for version in VERSIONS {
             let mut client = client(address, &Arc::new(authority.client(version)));
             client.write_all(b"good").unwrap();
             client.flush().unwrap();
-            // A record of application data that no key has made.
-            client.sock.write_all(b"\x17\x03\x03\x00\x20").unwrap();
-            client.sock.write_all(&[7; 32]).unwrap();
+            client.sock.write_all(&BROKEN_RECORD).unwrap();
             assert_eq!(ends.wait("the end", Vec::pop), Err(ReceiveError::Closed(CloseCause::Tls)));
             let error = client.read_to_end(&mut Vec::new()).unwrap_err();
             assert!(error.to_string().contains("BadRecordMac"), "{error}");
+        }
+        running.shutdown(Shutdown::default());
+    });
+}
+
+/// A session whose own side has ended sends no alert.
+#[test]
+fn a_broken_record_after_the_own_end_fails_the_receive() {
+    let authority = Authority::new();
+    on_every_engine(|setup| {
+        let (running, address, ends) = start_noting(setup, &authority, say_bye);
+        for version in VERSIONS {
+            let mut client = client(address, &Arc::new(authority.client(version)));
+            let mut all = Vec::new();
+            client.read_to_end(&mut all).unwrap();
+            assert_eq!(all, b"bye");
+            client.sock.write_all(&BROKEN_RECORD).unwrap();
+            assert_eq!(ends.wait("the end", Vec::pop), Err(ReceiveError::Closed(CloseCause::Tls)));
         }
         running.shutdown(Shutdown::default());
     });
@@ -153,8 +175,7 @@ fn a_broken_record_right_behind_the_handshake_is_one_too() {
         while client.conn.wants_write() {
             client.conn.write_tls(&mut piece).unwrap();
         }
-        piece.extend_from_slice(b"\x17\x03\x03\x00\x20");
-        piece.extend_from_slice(&[7; 32]);
+        piece.extend_from_slice(&BROKEN_RECORD);
         client.sock.write_all(&piece).unwrap();
         let end = ends.wait("the end", Vec::pop);
         assert_eq!(end, (b"good".to_vec(), ReceiveError::Closed(CloseCause::Tls)));

@@ -1,7 +1,7 @@
 //! Certificates made for the test, and blocking clients.
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown as Half, SocketAddr, TcpStream};
 use std::sync::Arc;
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
@@ -120,11 +120,14 @@ pub fn check_tls_echo(client: &mut Client, bytes: &[u8]) {
     }
 }
 
-/// Ends the client's side in order and reads the rest. Returns it, or the error if the server's end is not in order.
+/// Ends the client's side in order, reads the rest and sends FIN. Returns the rest, or the error if the server's end is
+/// not in order. Without the FIN the server lingers for it, as long as the client is in scope.
 pub fn close(client: &mut Client) -> io::Result<Vec<u8>> {
     client.conn.send_close_notify();
     client.flush()?;
     let mut rest = Vec::new();
     client.read_to_end(&mut rest)?;
+    // An error means that the server has ended the connection already.
+    let _ = client.sock.shutdown(Half::Write);
     Ok(rest)
 }
