@@ -32,9 +32,8 @@ fn connection() -> Connection {
     Connection::new(ConnShared::new(
         ConnKey { index: 0, generation: 0 },
         worker,
-        ReadyQueue::new(Signal::new(|| {})),
         address,
-        Arc::new(LocalEnd::new(address, 0)),
+        Arc::new(LocalEnd::new(&ReadyQueue::new(Signal::new(|| {})), address, 0)),
     ))
 }
 

@@ -1,7 +1,7 @@
 //! The interface between a worker and its I/O backend.
 //!
 //! A [`Driver`] is completion-based and single-threaded: the worker starts operations, waits, and reaps [`Event`]s into
-//! a list that it then processes. There are four: `uring` (a ring per worker), `portable` (non-blocking
+//! a list that it then processes. There are four: `uring` (a ring per worker); `portable` (non-blocking
 //! sockets and readiness); `memory` (clients in this process, for tests of applications) and, in tests of the engine,
 //! `sim` (scripted peers, seeded faults), both with fake time.
 //!

@@ -73,7 +73,7 @@ fn take_table(
 ) -> Option<(u8, Box<dyn EndpointTable>)> {
     let is_served_here = with_local(|local| {
         let ready = local.queue.ready();
-        ready.has_number() && Arc::ptr_eq(ready, &shared.ready)
+        ready.has_number() && Arc::ptr_eq(ready, &shared.local.ready)
     });
     if is_served_here != Some(true) {
         return None;

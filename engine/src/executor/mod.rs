@@ -273,10 +273,11 @@ impl Executor {
         }
     }
 
-    /// Returns whether the local queue has a runnable task.
+    /// Returns whether a task of this thread is runnable or an endpoint is due.
+    #[inline]
     pub(crate) fn has_work(&self) -> bool {
         let has_work = |local: &Local| !local.runnables.is_empty() || !local.lasting.runnables.is_empty();
-        LOCAL.with(|local| local.borrow().as_ref().is_some_and(has_work)) || ready_queue::due() > 0
+        ready_queue::due() > 0 || LOCAL.with(|local| local.borrow().as_ref().is_some_and(has_work))
     }
 
     /// Returns whether there is nothing to run and no connection to start. To be called after announcing a sleep.
@@ -292,22 +293,24 @@ impl Executor {
             inbox.stopped || !inbox.lasting.is_empty()
         };
         self.queue.ready.take_inbox();
-        self.queue_locally();
+        if !self.runnables.is_empty() {
+            self.queue_locally();
+        }
         if has_lasting {
             self.queue_lasting();
         }
-        self.start_connections();
+        if !self.connections.is_empty() {
+            self.start_connections();
+        }
     }
 
     /// Moves the taken runnables to the queue of this thread.
     fn queue_locally(&mut self) {
-        if !self.runnables.is_empty() {
-            LOCAL.with(|local| {
-                if let Some(local) = &mut *local.borrow_mut() {
-                    local.runnables.extend(self.runnables.drain(..));
-                }
-            });
-        }
+        LOCAL.with(|local| {
+            if let Some(local) = &mut *local.borrow_mut() {
+                local.runnables.extend(self.runnables.drain(..));
+            }
+        });
     }
 
     /// Moves woken tasks that belong to no connection to the queue of this thread, and makes the calls. The tasks end
@@ -324,6 +327,7 @@ impl Executor {
         }
     }
 
+    /// Starts the handlers of the taken connections.
     fn start_connections(&mut self) {
         for connection in self.connections.drain(..) {
             let shared = &connection.sender().shared;

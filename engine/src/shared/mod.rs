@@ -60,17 +60,16 @@ pub(crate) struct ConnShared {
     table: AtomicU8,
     /// The place of the handler's task or endpoint in its executor's table, written by the executor alone.
     pub(crate) task: AtomicU32,
-    /// The queue of the executor that runs the handler, for an endpoint.
-    pub(crate) ready: Arc<ReadyQueue>,
-    pub(crate) deadlines: Deadlines,
-    pub(crate) peer: Address,
     /// Shared, because the connections of a listener have only a few different ones.
     pub(crate) local: Arc<LocalEnd>,
+    pub(crate) deadlines: Deadlines,
+    pub(crate) peer: Address,
 }
 
 /// The end of a connection at this process.
-#[derive(Debug)]
 pub(crate) struct LocalEnd {
+    /// The queue of the executor that runs the handler, for an endpoint.
+    pub(crate) ready: Arc<ReadyQueue>,
     pub(crate) address: Address,
     /// The number of the listener that accepted it, or [`OUTBOUND`](Self::OUTBOUND).
     pub(crate) listener: usize,
@@ -81,8 +80,12 @@ pub(crate) struct LocalEnd {
 }
 
 impl LocalEnd {
-    pub(crate) fn new(address: Address, listener: usize) -> Self {
+    /// Stands for the listener of a connection that was not accepted.
+    pub(crate) const OUTBOUND: usize = usize::MAX;
+
+    pub(crate) fn new(ready: &Arc<ReadyQueue>, address: Address, listener: usize) -> Self {
         Self {
+            ready: Arc::clone(ready),
             address,
             listener,
             #[cfg(feature = "tls")]
@@ -98,23 +101,13 @@ impl LocalEnd {
 
     /// Returns whether connections without TLS can share one of the two.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
-        self.address == other.address && self.listener == other.listener
+        let is_same_place = self.address == other.address && self.listener == other.listener;
+        is_same_place && Arc::ptr_eq(&self.ready, &other.ready)
     }
 }
 
-impl LocalEnd {
-    /// Stands for the listener of a connection that was not accepted.
-    pub(crate) const OUTBOUND: usize = usize::MAX;
-}
-
 impl ConnShared {
-    pub(crate) fn new(
-        key: ConnKey,
-        worker: Arc<WorkerShared>,
-        ready: Arc<ReadyQueue>,
-        peer: Address,
-        local: Arc<LocalEnd>,
-    ) -> Arc<Self> {
+    pub(crate) fn new(key: ConnKey, worker: Arc<WorkerShared>, peer: Address, local: Arc<LocalEnd>) -> Arc<Self> {
         Arc::new(Self {
             key,
             worker,
@@ -126,7 +119,6 @@ impl ConnShared {
             finished: AtomicBool::new(false),
             table: AtomicU8::new(0),
             task: AtomicU32::new(0),
-            ready,
             peer,
             local,
         })
@@ -210,7 +202,7 @@ impl ConnShared {
     /// Takes the waker of a waiting reader, to be woken once the lock is released.
     pub(crate) fn take_reader(&self, inbound: &mut Inbound) -> Option<Waker> {
         let waits = self.take_endpoint();
-        self.take_task(inbound).or_else(|| waits.then(|| self.ready.waker(self.as_ready())))
+        self.take_task(inbound).or_else(|| waits.then(|| self.local.ready.waker(self.as_ready())))
     }
 
     /// Takes the waker of a waiting reader that is a task.
@@ -234,7 +226,7 @@ impl ConnShared {
     /// Queues the endpoint to be polled.
     #[inline]
     pub(crate) fn wake_endpoint(&self) {
-        self.ready.push(self.as_ready());
+        self.local.ready.push(self.as_ready());
     }
 
     /// Notes that nothing reads any more. The lock of the inbound buffer must be held.

@@ -39,27 +39,41 @@ const IS_SUPPORTED: bool = usize::BITS >= 64;
 /// The queues by number, to be found by wakers. An entry is used again once its queue is gone.
 static QUEUES: std::sync::Mutex<Vec<Weak<ReadyQueue>>> = std::sync::Mutex::new(Vec::new());
 
-/// The part of the queue that its executor's thread uses.
-struct Local {
-    /// The queue that this thread's executor takes from; null on other threads.
+/// What a thread knows of the queue that its executor takes from. Without a destructor, and so found at once: every
+/// turn looks at it, with endpoints or without.
+struct Claim {
+    /// Null on other threads.
     queue: Cell<*const ReadyQueue>,
-    due: RefCell<VecDeque<Ready>>,
+    /// The length of [`DUE`].
+    due: Cell<usize>,
 }
 
-impl Local {
+impl Claim {
     const fn new() -> Self {
-        Self { queue: Cell::new(ptr::null()), due: RefCell::new(VecDeque::new()) }
+        Self { queue: Cell::new(ptr::null()), due: Cell::new(0) }
     }
 }
 
 #[cfg(not(loom))]
 thread_local! {
-    static LOCAL: Local = const { Local::new() };
+    static CLAIM: Claim = const { Claim::new() };
+    static DUE: RefCell<VecDeque<Ready>> = const { RefCell::new(VecDeque::new()) };
 }
 
 #[cfg(loom)]
 loom::thread_local! {
-    static LOCAL: Local = Local::new();
+    static CLAIM: Claim = Claim::new();
+    static DUE: RefCell<VecDeque<Ready>> = RefCell::new(VecDeque::new());
+}
+
+/// Changes what is due on the current thread, which must not be ending.
+fn with_due<R>(change: impl FnOnce(&mut VecDeque<Ready>) -> R) -> R {
+    DUE.with(|due| {
+        let mut due = due.borrow_mut();
+        let result = change(&mut due);
+        CLAIM.with(|claim| claim.due.set(due.len()));
+        result
+    })
 }
 
 /// The queue of one executor.
@@ -91,15 +105,16 @@ impl ReadyQueue {
 
     /// Makes the current thread the one that takes from this queue.
     pub(crate) fn claim(&self) {
-        LOCAL.with(|local| local.queue.set(self));
+        CLAIM.with(|claim| claim.queue.set(self));
     }
 
     /// Ends the claim of the current thread, and forgets what is due.
     pub(crate) fn release() {
-        let _ = LOCAL.try_with(|local| {
-            local.queue.set(ptr::null());
-            local.due.borrow_mut().clear();
+        let _ = CLAIM.try_with(|claim| {
+            claim.queue.set(ptr::null());
+            claim.due.set(0);
         });
+        let _ = DUE.try_with(|due| due.borrow_mut().clear());
     }
 
     /// Returns whether endpoints of this queue can be woken.
@@ -110,15 +125,11 @@ impl ReadyQueue {
     /// Queues an endpoint to be polled.
     #[inline]
     pub(crate) fn push(&self, ready: Ready) {
-        let is_local = LOCAL.try_with(|local| {
-            let is_local = ptr::eq(local.queue.get(), self);
-            if is_local {
-                local.due.borrow_mut().push_back(ready);
-            }
-            is_local
-        });
+        let is_local = CLAIM.try_with(|claim| ptr::eq(claim.queue.get(), self));
         // (An error means that the thread is ending.)
-        if !is_local.unwrap_or(false) {
+        if is_local.unwrap_or(false) {
+            with_due(|due| due.push_back(ready));
+        } else {
             self.push_from_outside(ready);
         }
     }
@@ -136,10 +147,15 @@ impl ReadyQueue {
     #[inline]
     pub(crate) fn take_inbox(&self) {
         if !self.is_inbox_empty() {
-            let mut inbox = self.inbox.lock();
-            self.filled.store(false, Ordering::Relaxed);
-            LOCAL.with(|local| local.due.borrow_mut().extend(inbox.drain(..)));
+            self.take_filled_inbox();
         }
+    }
+
+    #[cold]
+    fn take_filled_inbox(&self) {
+        let mut inbox = self.inbox.lock();
+        self.filled.store(false, Ordering::Relaxed);
+        with_due(|due| due.extend(inbox.drain(..)));
     }
 
     /// Returns whether no other thread has pushed anything. To be called after announcing a sleep, whose fence stands
@@ -159,22 +175,20 @@ impl ReadyQueue {
 /// Returns the number of endpoints that are due on the current thread.
 #[inline]
 pub(crate) fn due() -> usize {
-    LOCAL.try_with(|local| local.due.borrow().len()).unwrap_or(0)
+    CLAIM.try_with(|claim| claim.due.get()).unwrap_or(0)
 }
 
 /// Takes the next endpoint that is due on the current thread.
 #[inline]
 pub(crate) fn next() -> Option<Ready> {
-    LOCAL.with(|local| local.due.borrow_mut().pop_front())
+    with_due(VecDeque::pop_front)
 }
 
 /// Exchanges what the current thread has claimed, for simulations of several threads on one.
 #[cfg(all(test, not(loom)))]
 pub(crate) fn exchange(queue: Option<&Arc<ReadyQueue>>, due: VecDeque<Ready>) -> VecDeque<Ready> {
-    LOCAL.with(|local| {
-        local.queue.set(queue.map_or(ptr::null(), Arc::as_ptr));
-        local.due.replace(due)
-    })
+    CLAIM.with(|claim| claim.queue.set(queue.map_or(ptr::null(), Arc::as_ptr)));
+    with_due(|current| std::mem::replace(current, due))
 }
 
 /// The bits of a waker's word, from the highest: a one, so that no word is the address of a task; the number of the

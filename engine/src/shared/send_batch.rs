@@ -20,10 +20,31 @@ pub(crate) const BATCH_BYTES_MAX: usize = 256 * 1024;
 /// Contiguous bytes to send.
 #[derive(Debug)]
 pub(crate) enum Segment {
-    Owned(Vec<u8>),
+    Owned(Owned),
     Shared(Contained<Bytes>),
+}
+
+/// What a segment owns alone. An enum of its own, because this fits into the space of the other variant of [`Segment`].
+#[derive(Debug)]
+pub(crate) enum Owned {
+    Bytes(Vec<u8>),
     /// A part of a file, which is a batch by itself.
     File(Box<FilePart>),
+}
+
+const _: () = assert!(size_of::<Segment>() == size_of::<Bytes>());
+
+impl From<Vec<u8>> for Segment {
+    #[inline]
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::Owned(Owned::Bytes(bytes))
+    }
+}
+
+impl From<FilePart> for Segment {
+    fn from(part: FilePart) -> Self {
+        Self::Owned(Owned::File(Box::new(part)))
+    }
 }
 
 impl Segment {
@@ -32,10 +53,10 @@ impl Segment {
         if self.as_slice().len() <= BATCH_BYTES_MAX {
             return None;
         }
-        let mut bytes = match std::mem::replace(self, Self::Owned(Vec::new())) {
-            Self::Owned(bytes) => Bytes::from(bytes),
+        let mut bytes = match std::mem::replace(self, Self::from(Vec::new())) {
+            Self::Owned(Owned::Bytes(bytes)) => Bytes::from(bytes),
+            Self::Owned(Owned::File(_)) => Bytes::new(),
             Self::Shared(mut bytes) => bytes.take(),
-            Self::File(_) => Bytes::new(),
         };
         let rest = bytes.split_off(BATCH_BYTES_MAX);
         *self = Self::Shared(Contained::new(bytes));
@@ -44,18 +65,18 @@ impl Segment {
 
     pub(crate) fn len(&self) -> usize {
         match self {
-            Self::Owned(bytes) => bytes.len(),
+            Self::Owned(Owned::Bytes(bytes)) => bytes.len(),
+            Self::Owned(Owned::File(part)) => part.len,
             Self::Shared(bytes) => bytes.len(),
-            Self::File(part) => part.len,
         }
     }
 
     /// Returns the bytes; none of a file.
     pub(crate) fn as_slice(&self) -> &[u8] {
         match self {
-            Self::Owned(bytes) => bytes,
+            Self::Owned(Owned::Bytes(bytes)) => bytes,
+            Self::Owned(Owned::File(_)) => &[],
             Self::Shared(bytes) => bytes,
-            Self::File(_) => &[],
         }
     }
 }
@@ -93,7 +114,7 @@ impl SendBatch {
     /// Returns the part of a file that this batch is, if it is one.
     pub(crate) fn file(&mut self) -> Option<&mut FilePart> {
         match &mut self.first {
-            Segment::File(part) => Some(part),
+            Segment::Owned(Owned::File(part)) => Some(part),
             _ => None,
         }
     }
@@ -103,8 +124,8 @@ impl SendBatch {
     /// # Errors
     /// As [`FilePart::read_now`].
     pub(crate) fn load_file(&mut self) -> io::Result<()> {
-        if let Segment::File(part) = &self.first {
-            self.first = Segment::Owned(part.read_now()?);
+        if let Segment::Owned(Owned::File(part)) = &self.first {
+            self.first = part.read_now()?.into();
         }
         Ok(())
     }
@@ -145,7 +166,7 @@ impl SendBatch {
                 self.rest = None;
             }
             self.offset = 0;
-            self.first = next.unwrap_or_else(|| Segment::Owned(Vec::new()));
+            self.first = next.unwrap_or_else(|| Segment::from(Vec::new()));
         }
     }
 }
@@ -153,7 +174,7 @@ impl SendBatch {
 /// The memory of a sent segment is reused for the next one.
 impl Drop for SendBatch {
     fn drop(&mut self) {
-        if let Segment::Owned(bytes) = &mut self.first {
+        if let Segment::Owned(Owned::Bytes(bytes)) = &mut self.first {
             buffer_pool::give(std::mem::take(bytes));
         }
     }
@@ -165,7 +186,7 @@ pub(crate) fn cut_batch(segments: &mut VecDeque<Segment>) -> usize {
     let (mut count, mut bytes) = (0, 0);
     while bytes < BATCH_BYTES_MAX && count < BATCH_SEGMENTS_MAX {
         let Some(segment) = segments.get_mut(count) else { break };
-        if matches!(segment, Segment::File(_)) {
+        if matches!(segment, Segment::Owned(Owned::File(_))) {
             return count.max(1);
         }
         let rest = segment.split();
@@ -183,7 +204,7 @@ mod tests {
     use super::*;
 
     fn batch(segments: &[&[u8]]) -> SendBatch {
-        let segments = segments.iter().map(|bytes| Segment::Owned(bytes.to_vec()));
+        let segments = segments.iter().map(|bytes| Segment::from(bytes.to_vec()));
         SendBatch::of(Box::new(segments.collect())).expect("there are segments")
     }
 

@@ -9,6 +9,7 @@ use crate::clock::wheel::TimerId;
 use crate::clock::{Clock, NEVER};
 use crate::connection::Connection;
 use crate::driver::{Accepted, Driver};
+use crate::executor::RunQueue;
 use crate::shared::deadlines::timeout_ticks;
 use crate::shared::key::ConnKey;
 use crate::shared::{ConnShared, LocalEnd};
@@ -37,7 +38,8 @@ impl<D: Driver> Worker<D> {
         let key = accepted.key;
         #[cfg(feature = "tls")]
         let encrypted = self.is_listener_encrypted(accepted.listener);
-        let local = LocalEnd::new(accepted.local, accepted.listener);
+        let local = LocalEnd::new(self.handlers[self.next_handler].ready(), accepted.local, accepted.listener);
+        self.next_handler = (self.next_handler + 1) % self.handlers.len();
         #[cfg(feature = "tls")]
         let local = if encrypted { Arc::new(local.with_tls()) } else { self.share_local(local) };
         #[cfg(not(feature = "tls"))]
@@ -55,17 +57,17 @@ impl<D: Driver> Worker<D> {
         self.drain_if_shutting_down(key);
     }
 
+    /// Starts the handler of an accepted connection, on the thread that was chosen for it.
     pub(super) fn start_handler(&mut self, shared: Arc<ConnShared>) {
-        let handler = &self.handlers[self.next_handler];
-        self.next_handler = (self.next_handler + 1) % self.handlers.len();
-        handler.start(Connection::new(shared));
+        let is_chosen = |handler: &&Arc<RunQueue>| Arc::ptr_eq(handler.ready(), &shared.local.ready);
+        if let Some(handler) = self.handlers.iter().find(is_chosen) {
+            handler.start(Connection::new(shared));
+        }
     }
 
     /// Begins to serve an open socket. Its receive is not armed.
     pub(super) fn open_conn(&mut self, key: ConnKey, peer: Address, local: Arc<LocalEnd>) -> Arc<ConnShared> {
-        // That of the handler that an accepted connection gets. The owner of another one is a task.
-        let ready = Arc::clone(self.handlers[self.next_handler].ready());
-        let shared = ConnShared::new(key, Arc::clone(&self.worker_shared), ready, peer, local);
+        let shared = ConnShared::new(key, Arc::clone(&self.worker_shared), peer, local);
         while self.conns.len() <= key.index as usize {
             self.conns.push(None);
         }

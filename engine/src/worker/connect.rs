@@ -103,7 +103,9 @@ impl<D: Driver> Worker<D> {
             Err(failure) => return self.fail_attempt(number, failure),
         };
         let key = connected.key;
-        let local = LocalEnd::new(connected.local, LocalEnd::OUTBOUND);
+        // Its owner can be an endpoint only if it happens to run on that thread.
+        let ready = self.handlers[self.next_handler].ready();
+        let local = LocalEnd::new(ready, connected.local, LocalEnd::OUTBOUND);
         #[cfg(feature = "tls")]
         let local = local.with_tls();
         let shared = self.open_conn(key, connected.peer, Arc::new(local));

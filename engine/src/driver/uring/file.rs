@@ -100,7 +100,10 @@ impl UringDriver {
                 // SAFETY: names no memory; the slot is not closed while it has a send.
                 return unsafe { self.push(writable_token(key), entry) };
             }
-            Progress::Loaded => return self.submit_send(key, number),
+            Progress::Loaded => {
+                entry.installed = None;
+                return self.submit_send(key, number);
+            }
             Progress::Done => Event::Sent { key, result: Ok(()) },
             Progress::Failed(errno) => Event::Sent { key, result: Err(errno) },
             Progress::FileFailed(error) => Event::FileFailed { key, error },
@@ -109,6 +112,9 @@ impl UringDriver {
     }
 
     fn end_file(&mut self, key: ConnKey, number: u32, event: Option<Event>, events: &mut Vec<Event>) {
+        if let Some(entry) = self.sends.get(number) {
+            entry.installed = None;
+        }
         self.sends.remove(number);
         if let Some(slot) = self.slot(key) {
             slot.send = NO_SEND;

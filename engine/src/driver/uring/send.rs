@@ -10,7 +10,7 @@ use super::op::{Op, Token};
 use super::slot::{NO_SEND, SlotState};
 use crate::driver::Event;
 use crate::shared::key::ConnKey;
-use crate::shared::send_batch::{BATCH_SEGMENTS_MAX, Segment, SendBatch};
+use crate::shared::send_batch::{BATCH_SEGMENTS_MAX, Owned, Segment, SendBatch};
 
 /// A send waits for the whole batch, so a short result means that the connection failed or a signal arrived.
 const FLAGS: i32 = libc::MSG_WAITALL | libc::MSG_NOSIGNAL;
@@ -59,9 +59,7 @@ impl Sends {
 
     /// Frees the number of a finished batch.
     pub(super) fn remove(&mut self, number: u32) {
-        let entry = &mut self.entries[number as usize];
-        entry.batch = None;
-        entry.installed = None;
+        self.entries[number as usize].batch = None;
         self.free.push(number);
     }
 
@@ -89,7 +87,7 @@ impl UringDriver {
         let flags = flags(batch);
         let entry = if batch.rest.is_none() {
             let bytes = match &batch.first {
-                Segment::File(_) => return self.begin_file(key),
+                Segment::Owned(Owned::File(_)) => return self.begin_file(key),
                 first => &first.as_slice()[batch.offset..],
             };
             opcode::Send::new(fd, bytes.as_ptr(), bytes.len().min(i32::MAX as usize) as u32).flags(flags).build()

@@ -263,7 +263,7 @@ impl Outbound {
     pub(crate) fn append_file(&mut self, part: FilePart) -> Schedule {
         self.queued_bytes += part.len;
         self.seal_tail();
-        self.segments.get_or_insert_default().push_back(Segment::File(Box::new(part)));
+        self.segments.get_or_insert_default().push_back(part.into());
         self.schedule()
     }
 
@@ -403,7 +403,7 @@ impl Outbound {
         self.scheduled = true;
         // A large tail becomes segments, so that it also leaves in steps.
         let mut batch = if self.segments.is_none() && self.tail.len() <= BATCH_BYTES_MAX {
-            let first = Segment::Owned(std::mem::take(&mut self.tail));
+            let first = Segment::from(std::mem::take(&mut self.tail));
             SendBatch { first, rest: None, offset: 0, awaits_fin: false }
         } else {
             self.seal_tail();
@@ -453,7 +453,7 @@ impl Outbound {
     fn seal_tail(&mut self) {
         if !self.tail.is_empty() {
             let tail = std::mem::take(&mut self.tail);
-            self.segments.get_or_insert_default().push_back(Segment::Owned(tail));
+            self.segments.get_or_insert_default().push_back(tail.into());
         }
     }
 }

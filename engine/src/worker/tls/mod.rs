@@ -130,7 +130,7 @@ impl Session {
 fn batch_of(bytes: Vec<u8>, awaits_fin: bool) -> SendBatch {
     let first = match buffers::is_large(&bytes) {
         true => Segment::Shared(Contained::new(Bytes::from_owner(buffers::Large(bytes)))),
-        false => Segment::Owned(bytes),
+        false => bytes.into(),
     };
     SendBatch { first, rest: None, offset: 0, awaits_fin }
 }
