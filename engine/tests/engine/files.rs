@@ -76,6 +76,7 @@ fn reads_that_fail_say_so() {
         });
         let mut client = connect(address);
         assert_eq!(read_all(&mut client), format!("{:?}", Some(libc::EBADF)).as_bytes());
+        drop(client);
         finish(running);
     });
 }

@@ -371,6 +371,7 @@ fn a_blocking_handler_connects_on_the_worker_of_its_client() {
         let mut client = connect_client(address);
         client.write_all(b"hello").unwrap();
         assert_eq!(read_all(&mut client), b"hello");
+        drop(client);
         finish(running);
     });
 }

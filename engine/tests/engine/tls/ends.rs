@@ -179,6 +179,7 @@ fn a_broken_record_right_behind_the_handshake_is_one_too() {
         client.sock.write_all(&piece).unwrap();
         let end = ends.wait("the end", Vec::pop);
         assert_eq!(end, (b"good".to_vec(), ReceiveError::Closed(CloseCause::Tls)));
+        drop(client);
         running.shutdown(Shutdown::default());
     });
 }

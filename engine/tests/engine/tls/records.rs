@@ -49,6 +49,7 @@ fn parts_of_files_are_encrypted() {
         client.read_to_end(&mut received).unwrap();
         let expected = [b"<", &pattern(3_000_000)[7..2_000_007], b">"].concat();
         assert!(received == expected, "{} bytes", received.len());
+        drop(client);
         finish(running);
     });
     std::fs::remove_file(path).unwrap();
