@@ -5,4 +5,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-cargo test --workspace --exclude tidegate-ecosystem "$@"
+# Many tests wait for time to pass, so more of them run at once than there are processors.
+export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((3 * $(nproc)))}
+# With the compile errors of layers, which need the feature `tower`.
+cargo test --workspace --exclude tidegate-ecosystem --features tidegate/tower "$@"
