@@ -4,8 +4,7 @@
 # usage: autobahn.sh [--tls] [--all | CASE-GLOB...]
 #
 # Default cases: all of groups 1-7, 9 and 10, and 25 of the 216 cases about compression (12 and 13): 326 cases, about 30 s per
-# combination on an idle core, against a debug build, whose assertions are checked too. --all: all 517, about 18 minutes per
-# combination, against a release build.
+# combination on an idle core. --all: all 517, about 18 minutes per combination.
 # env: AUTOBAHN_JOBS (combinations that run at a time; default: the number of processors)
 # --tls: the server's combinations over wss (needs openssl).
 # Exit 0: every case ran everywhere, none FAILED, and every connection was closed correctly.
@@ -163,23 +162,18 @@ run() { # NAME CASES...
 }
 
 cases_count=
-profile=debug
-# The examples as ci/test.sh builds them: it compiles the same packages with the same features.
-build=(cargo build --workspace --exclude tidegate-ecosystem --features tidegate/tower --examples)
 if [ $# -eq 0 ]; then
   cases_count=$default_cases_count
   set -- "${default_cases[@]}"
 elif [ "$1" = --all ]; then
   cases_count=$all_cases_count
-  profile=release
-  build=(cargo build --release --example echo --example wscat)
   set -- '*'
 fi
 install_suite
-"${build[@]}"
+cargo build --profile quick --package tidegate --example echo --example wscat
 target=$(ci/target_folder.sh)
-echo_binary=$target/$profile/examples/echo
-wscat_binary=$target/$profile/examples/wscat
+echo_binary=$target/quick/examples/echo
+wscat_binary=$target/quick/examples/wscat
 missing=$(io_uring_missing)
 
 all=("${combinations[@]}" "${clients[@]}")

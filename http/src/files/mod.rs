@@ -188,8 +188,8 @@ impl Files {
     /// The kernel then sends memory that other programs can still write to. A file that is cut in place while it is sent
     /// still ends its connection as long as bytes are left for the kernel to take. What the kernel has taken, up to 4 MiB
     /// for each connection by default (`tcp_wmem`), and the client has not read yet, changes with the file: bytes that
-    /// are overwritten in place arrive new, and those behind the cut arrive as zeros up to the end of their page, in a
-    /// response that looks complete if those were its last ones. Set it to false for folders whose files are cut or
+    /// are overwritten in place arrive new, and those behind the cut arrive as zeros up to the end of their page or large
+    /// folio (2 MiB), in a response that looks complete if those were its last ones. Set it to false for folders whose files are cut or
     /// overwritten in place.
     pub fn zero_copy(mut self, used: bool) -> Files {
         self.settings.zero_copy = if used { ZeroCopy::Always } else { ZeroCopy::Never };
