@@ -3,7 +3,7 @@
 //! `bars` judges them. This file is a table and never looks at results.
 
 use crate::matrix::results::UWEBSOCKETS;
-use crate::matrix::table::grouped;
+use crate::matrix::table::{grouped, mebibytes};
 
 /// What the placements are to reach in some cases.
 #[derive(Debug)]
@@ -39,6 +39,8 @@ pub enum Goal {
     PerCpuOfNginx,
     /// The most user memory per idle connection, in bytes.
     IdleBytes,
+    /// Less memory than this at any time, in bytes.
+    PeakBytes,
     /// The most by which server time per message grows from 64 connections on, as a multiple of raw io_uring's growth.
     Growth,
 }
@@ -99,6 +101,7 @@ impl Aim {
             Goal::PerCpuOfPeers => format!("{least} × every peer in requests per CPU second"),
             Goal::PerCpuOfNginx => format!("{least} × nginx in requests per CPU second"),
             Goal::IdleBytes => format!("at most {least} bytes of server memory each"),
+            Goal::PeakBytes => format!("server memory under {}", mebibytes(self.least[0].1)),
             Goal::Growth => {
                 format!("CPU per message grows from 64 connections at most {least} × as much as raw io_uring's")
             }
@@ -136,6 +139,9 @@ const DEFLATE: &[&str] = &["deflate-1", "deflate-6", "deflate-1-kept", "deflate-
 const SMALL_FILES: &[&str] = &["files-1k", "files-1k-1024", "files-64k", "files-64k-1024", "files-json-gzip"];
 const LARGE_FILES: &[&str] = &["files-10m", "files-10m-1024"];
 
+/// Memory of a server that sends files to many clients, in bytes.
+const MIB_64: f64 = 64.0 * 1024.0 * 1024.0;
+
 /// Every aim.
 #[rustfmt::skip]
 pub const AIMS: &[Aim] = &[
@@ -158,6 +164,7 @@ pub const AIMS: &[Aim] = &[
     aim(&["echo-512", "echo-4096", "echo-16000"], Goal::Growth, &[("inline", 1.0), ("same-core", 1.0), ("events", 1.0)]),
     aim(SMALL_FILES, Goal::PerCpuOfNginx, &[("inline", 1.0), ("same-core", 1.0)]),
     aim(LARGE_FILES, Goal::PerCpuOfNginx, &[("inline", 0.9), ("same-core", 0.9)]),
+    aim(&["files-10m-4096"], Goal::PeakBytes, &[("inline", MIB_64), ("same-core", MIB_64)]),
     aim(DEFLATE, Goal::RateAtEqualRatio, &[("inline", 2.0), ("events", 2.0)]),
 ];
 
