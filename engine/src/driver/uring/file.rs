@@ -1,8 +1,8 @@
 //! Files: parts that are sent without a copy, and reads.
 //!
-//! A part is sent by sendfile(2), which needs a regular descriptor of the socket. It is installed for each call, so that
-//! clients who take their time hold none. The ring's own splice always runs on kernel threads, one for each connection
-//! that waits for its peer.
+//! A part is sent by sendfile(2), which needs a regular descriptor of the socket. It is installed for each call, so
+//! that clients who take their time hold none. The ring's own splice always runs on kernel threads, one for each
+//! connection that waits for its peer.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
