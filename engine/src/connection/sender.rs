@@ -288,8 +288,8 @@ impl ByteSender {
     /// has the reason.
     ///
     /// The kernel sends the pages of the file itself. A file that is changed in place before the peer has received them
-    /// changes them too: new bytes show, and zeros behind the end of a file that was cut, up to the end of its page or large
-    /// folio.
+    /// changes them too: new bytes show, and zeros behind the end of a file that was cut, up to the end of its page or
+    /// large folio.
     ///
     /// # Errors
     /// As [`send`](Self::send).

@@ -169,3 +169,50 @@ fn a_connection_that_ends_while_a_part_is_sent_leaves_nothing_behind() {
         finish(running);
     });
 }
+
+/// Returns the inode of a server's socket, by the address of its client (proc_net_tcp(5)).
+fn inode_of_server(client: &std::net::TcpStream) -> String {
+    let hex = |port: u16| format!(":{port:04X}");
+    let (server, client) = (client.peer_addr().unwrap().port(), client.local_addr().unwrap().port());
+    let sockets = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let line = sockets.lines().find(|line| {
+        let mut words = line.split_whitespace().skip(1);
+        words.next().is_some_and(|local| local.ends_with(&hex(server)))
+            && words.next().is_some_and(|remote| remote.ends_with(&hex(client)))
+    });
+    line.and_then(|line| line.split_whitespace().nth(9)).expect("a socket").to_owned()
+}
+
+fn has_descriptor_of(inode: &str) -> bool {
+    let link = PathBuf::from(format!("socket:[{inode}]"));
+    let descriptors = std::fs::read_dir("/proc/self/fd").unwrap();
+    descriptors.flatten().any(|entry| std::fs::read_link(entry.path()).is_ok_and(|target| target == link))
+}
+
+/// Otherwise as many slow clients as the process may have open files would leave it none.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_part_whose_client_takes_its_time_holds_no_descriptor() {
+    let temporary = Temporary::new("slow", &vec![7; 30_000_000]);
+    on_every_engine(|setup| {
+        let shared = temporary.open();
+        let (running, address) = start(setup.config.clone(), move |connection: Connection| {
+            let shared = Arc::clone(&shared);
+            async move {
+                connection.sender().append_file(FilePart::new(shared, 0, 30_000_000)).unwrap();
+                let _ = connection.sender().flush().await;
+            }
+        });
+        if running.summary().contains("direct-descriptors") {
+            let mut client = connect(address);
+            let inode = inode_of_server(&client);
+            let mut received = vec![0; 5_000_000];
+            client.read_exact(&mut received).unwrap();
+            // It is there while the kernel takes bytes, and must go when the client takes no more.
+            wait_until("the descriptor to be closed", || !has_descriptor_of(&inode));
+            client.read_exact(&mut received).unwrap();
+            assert!(received.iter().all(|byte| *byte == 7));
+        }
+        finish(running);
+    });
+}

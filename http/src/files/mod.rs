@@ -181,16 +181,16 @@ impl Files {
         self
     }
 
-    /// Sets whether large files are sent from the page cache of the kernel without a copy (sendfile(2), on Linux without
-    /// TLS), which takes about half of the processor's time. Default: files that have not changed for ten seconds. With
-    /// true, files that have just changed too; with false, none.
+    /// Sets whether large files are sent from the page cache of the kernel without a copy (sendfile(2), on Linux
+    /// without TLS), which takes about half of the processor's time. Default: files that have not changed for ten
+    /// seconds. With true, files that have just changed too; with false, none.
     ///
-    /// The kernel then sends memory that other programs can still write to. A file that is cut in place while it is sent
-    /// still ends its connection as long as bytes are left for the kernel to take. What the kernel has taken, up to 4 MiB
-    /// for each connection by default (`tcp_wmem`), and the client has not read yet, changes with the file: bytes that
-    /// are overwritten in place arrive new, and those behind the cut arrive as zeros up to the end of their page or large
-    /// folio (2 MiB), in a response that looks complete if those were its last ones. Set it to false for folders whose files are cut or
-    /// overwritten in place.
+    /// The kernel then sends memory that other programs can still write to. A file that is cut in place while it is
+    /// sent still ends its connection as long as bytes are left for the kernel to take. What the kernel has taken, up
+    /// to 4 MiB for each connection by default (`tcp_wmem`), and the client has not read yet, changes with the file:
+    /// bytes that are overwritten in place arrive new, and those behind the cut arrive as zeros up to the end of their
+    /// page or large folio (2 MiB), in a response that looks complete if those were its last ones. Set it to false for
+    /// folders whose files are cut or overwritten in place.
     pub fn zero_copy(mut self, used: bool) -> Files {
         self.settings.zero_copy = if used { ZeroCopy::Always } else { ZeroCopy::Never };
         self

@@ -1,7 +1,8 @@
 //! Files: parts that are sent without a copy, and reads.
 //!
-//! A part is sent by sendfile(2), which needs a regular descriptor of the socket. It is installed for the time of the
-//! send. The ring's own splice always runs on kernel threads, one for each connection that waits for its peer.
+//! A part is sent by sendfile(2), which needs a regular descriptor of the socket. It is installed for each call, so
+//! that clients who take their time hold none. The ring's own splice always runs on kernel threads, one for each
+//! connection that waits for its peer.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -33,7 +34,7 @@ impl Reads {
 
 /// # Sending
 impl UringDriver {
-    /// Begins the send of a part of a file.
+    /// Begins the send of a part of a file, or goes on with it.
     pub(super) fn begin_file(&mut self, key: ConnKey) {
         let fd = self.slots[key.index as usize].fd;
         let entry = match self.features.direct_descriptors {
@@ -58,6 +59,8 @@ impl UringDriver {
         let key = token.key;
         if token != writable_token(key) {
             self.on_install_to_send(key, result);
+        } else if self.features.direct_descriptors && self.slot(key).is_some_and(|slot| slot.state == SlotState::Open) {
+            return self.begin_file(key);
         }
         self.continue_file(key, events);
     }
@@ -96,6 +99,7 @@ impl UringDriver {
         };
         let event = match progress {
             Progress::Full | Progress::Short => {
+                entry.installed = None;
                 let entry = opcode::PollAdd::new(types::Fd(fd), libc::POLLOUT as u32).build();
                 // SAFETY: names no memory; the slot is not closed while it has a send.
                 return unsafe { self.push(writable_token(key), entry) };
