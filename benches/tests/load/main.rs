@@ -2,6 +2,7 @@
 
 mod broadcast;
 mod churn;
+mod deflate;
 mod echo;
 mod http;
 mod idle;

@@ -92,6 +92,11 @@ pub struct WebSocket {
 impl WebSocket {
     /// Answers the opening handshake.
     pub fn accept(stream: TcpStream) -> io::Result<Self> {
+        Self::accept_with(stream, "")
+    }
+
+    /// Answers the opening handshake. `fields` are further lines of the response, each with its line break.
+    pub fn accept_with(stream: TcpStream, fields: &str) -> io::Result<Self> {
         stream.set_nodelay(true)?;
         let mut reader = BufReader::new(stream.try_clone()?);
         let head = read_head(&mut reader)?;
@@ -102,23 +107,33 @@ impl WebSocket {
         write!(
             stream,
             "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-             Sec-WebSocket-Accept: {accept}\r\n\r\n"
+             Sec-WebSocket-Accept: {accept}\r\n{fields}\r\n"
         )?;
         Ok(Self { reader, stream })
     }
 
-    /// Reads one frame of up to 125 bytes and returns it as the server's frame, unmasked.
+    /// Reads one frame of up to 65,535 bytes and returns it as the server's frame, unmasked.
     pub fn read(&mut self) -> io::Result<Vec<u8>> {
-        let mut head = [0; 6];
-        self.reader.read_exact(&mut head)?;
-        let mut payload = vec![0; usize::from(head[1] & 0x7f)];
-        self.reader.read_exact(&mut payload)?;
-        let unmasked = payload.iter().zip(head[2..].iter().cycle()).map(|(byte, key)| byte ^ key);
-        Ok([head[0], head[1] & 0x7f].into_iter().chain(unmasked).collect())
+        let mut frame = self.take(2)?;
+        frame[1] &= 0x7f;
+        let mut length = usize::from(frame[1]);
+        if length == 126 {
+            frame.extend(self.take(2)?);
+            length = usize::from(u16::from_be_bytes([frame[2], frame[3]]));
+        }
+        let (key, payload) = (self.take(4)?, self.take(length)?);
+        frame.extend(payload.iter().zip(key.iter().cycle()).map(|(byte, key)| byte ^ key));
+        Ok(frame)
+    }
+
+    fn take(&mut self, length: usize) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; length];
+        self.reader.read_exact(&mut bytes)?;
+        Ok(bytes)
     }
 }
 
-/// Echoes messages of up to 125 bytes and the close frame, then closes.
+/// Echoes messages of up to 65,535 bytes and the close frame, then closes.
 pub fn websocket_echo(stream: TcpStream) -> io::Result<()> {
     let mut websocket = WebSocket::accept(stream)?;
     loop {
