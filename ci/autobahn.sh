@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Runs the Autobahn test suite against the example echo, on every engine and handler placement, and against the example wscat
 # as a client, on both engines.
-# usage: autobahn.sh [--tls] [--all | CASE-GLOB...]
+# usage: autobahn.sh [--tls] [--only COMBINATION,...] [--all | CASE-GLOB...]
 #
 # Default cases: all of groups 1-7, 9 and 10, and 25 of the 216 cases about compression (12 and 13): 326 cases, about 30 s per
 # combination on two idle cores. --all: all 517, about 18 minutes per combination.
-# --tls: the server's combinations over wss (needs openssl).
+# --tls: the server's combinations over wss (needs openssl). --only: some combinations, such as client/uring,uring/inline.
 # Exit 0: every case ran everywhere, none FAILED, and every connection was closed correctly.
 # A combination is skipped only where the kernel refuses io_uring to this process; a line then says SKIPPED.
 # Reports: ci/autobahn/reports/COMBINATION/ (index.json, a page per case, log.txt, server.log).
@@ -147,6 +147,15 @@ if [ "${1:-}" = --tls ]; then
   tls=yes
   shift
 fi
+chosen=("${combinations[@]}" "${clients[@]}")
+if [ "${1:-}" = --only ]; then
+  IFS=, read -ra chosen <<<"${2:?--only needs combinations}"
+  for combination in "${chosen[@]}"; do
+    [[ " ${combinations[*]} ${clients[*]} " == *" $combination "* ]] ||
+      { echo "autobahn.sh: unknown combination $combination: must be one of ${combinations[*]} ${clients[*]}" >&2; exit 2; }
+  done
+  shift 2
+fi
 cases_count=
 if [ $# -eq 0 ]; then
   cases_count=$default_cases_count
@@ -163,7 +172,7 @@ wscat_binary=$target/release/examples/wscat
 missing=$(io_uring_missing)
 
 failed=()
-for combination in "${combinations[@]}" "${clients[@]}"; do
+for combination in "${chosen[@]}"; do
   echo "== $combination"
   if [ -n "$missing" ] && [[ $combination == *uring* ]]; then
     echo "SKIPPED: $missing"
