@@ -1,5 +1,5 @@
-//! A real browser: its WebSockets on our servers, the page of the chat example, and the example `http`. Over TLS it is in
-//! `tests/interop/browser.rs`.
+//! A real browser: its WebSockets on our servers, the page of the chat example, and the example `http`.
+//! `tests/interop/browser.rs` uses it over TLS.
 //!
 //! Needs chromium, which `tests/peers/install.sh --browser` installs with the needed rights. Without it these tests
 //! fail and say what to do.

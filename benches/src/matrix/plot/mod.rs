@@ -83,12 +83,13 @@ fn bars(results: &Results, case: &Case) -> Bars {
         bars: line_up.iter().map(|(_, cell)| bar(cell, value, format)).collect(),
     };
     let panels = match case.kind {
-        Kind::Idle => vec![
+        kind if kind.measures_memory() => vec![
             panel("user bytes each", |figures| figures.user_bytes, grouped),
             panel("kernel bytes each, both ends", |figures| figures.kernel_bytes, grouped),
         ],
         kind => {
-            let mut rate = panel(&format!("{} per second (* client-bound)", kind.unit()), |it| Some(it.rate), grouped);
+            let [measured, other] = if kind == Kind::Client { ["client", "server"] } else { ["server", "client"] };
+            let mut rate = panel(&format!("{} per second (* {other}-bound)", kind.unit()), |it| Some(it.rate), grouped);
             for ((_, cell), (_, text)) in line_up.iter().zip(&mut rate.bars) {
                 if cell.figures().is_some_and(|figures| figures.client_bound) {
                     text.push_str(" *");
@@ -96,8 +97,12 @@ fn bars(results: &Results, case: &Case) -> Bars {
             }
             let latency_title =
                 if kind == Kind::Broadcast { "p99 to the last subscriber, µs" } else { "p99 latency, µs" };
-            let cost = panel("server CPU each, µs", |figures| figures.server_cpu_us, significant);
-            vec![rate, cost, panel(latency_title, |figures| figures.latency_us[2], significant)]
+            let cost = panel(&format!("{measured} CPU each, µs"), |figures| figures.server_cpu_us, significant);
+            match kind {
+                // The clients do not measure it.
+                Kind::Client => vec![rate, cost],
+                _ => vec![rate, cost, panel(latency_title, |figures| figures.latency_us[2], significant)],
+            }
         }
     };
     let names = line_up.iter().map(|(server, _)| (label(server), colour_of_bar(server))).collect();
