@@ -97,6 +97,15 @@ fn echo_closes_with_1001_on_sigterm_and_exits_with_success() {
 }
 
 #[test]
+fn echo_answers_in_both_styles_with_memory_for_a_message() {
+    for style in ["async", "events"] {
+        on_both_engines("echo", &["--style", style, "--future-bytes", "4096"], async |example| {
+            Client::open(example, "/ws").await.ask("up", "up").await;
+        });
+    }
+}
+
+#[test]
 fn every_web_socket_of_the_idle_example_answers() {
     for arguments in [&[][..], &["--style", "boxed", "--future-bytes", "4096"], &["--style", "events", "--broadcast"]] {
         let mut command = Command::new(program("idle"));

@@ -42,7 +42,7 @@ pub enum Goal {
     PerCpuOfNginx,
     /// The most user memory per idle connection, in bytes.
     IdleBytes,
-    /// The most by which server time per message grows from 64 connections on, as a multiple of the growth of raw io_uring.
+    /// The most by which server time per message grows from 64 connections on, as a multiple of raw io_uring's growth.
     Growth,
 }
 

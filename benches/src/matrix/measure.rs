@@ -23,8 +23,8 @@ const CONNECTIONS_PER_MEASURED_S: u32 = 10_000;
 const CONNECTIONS_PER_S_MIN: u32 = 1_000;
 
 /// Connections per second that most servers accept, and the time in which a run begins and ends otherwise.
-const CONNECTIONS_PER_S_USUAL: f64 = 20_000.0;
-const RUN_OVERHEAD: Duration = Duration::from_millis(250);
+const CONNECTIONS_PER_S_USUAL: f64 = 12_500.0;
+const RUN_OVERHEAD: Duration = Duration::from_millis(600);
 
 /// Settings common to all runs.
 #[derive(Debug, Clone)]
@@ -159,6 +159,6 @@ mod tests {
         assert_eq!(bench.times(Case::named("echo-64").unwrap()), [1.0, 0.5]);
         assert_eq!(bench.times(Case::named("echo-16000").unwrap()), [1.6, 0.8]);
         assert_eq!(bench.limit(Case::named("idle-100k").unwrap()), Duration::from_secs(120));
-        assert_eq!(bench.time(Case::named("broadcast-64-10k").unwrap()), Duration::from_millis(2250));
+        assert_eq!(bench.time(Case::named("broadcast-64-10k").unwrap()), Duration::from_millis(2900));
     }
 }
