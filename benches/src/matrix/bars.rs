@@ -6,7 +6,7 @@
 use crate::matrix::aims::{AIMS, Goal, Rival};
 use crate::matrix::case::{CASES, Case, GROWTH};
 use crate::matrix::results::{Figures, NGINX, OURS, RAW, Results};
-use crate::matrix::table::{Table, grouped, ratio, significant};
+use crate::matrix::table::{Table, grouped, mebibytes, ratio, significant};
 
 /// Why an aim that compares with all peers is open.
 const NO_PEER: &str = "no peer was measured";
@@ -133,6 +133,10 @@ fn verdict(results: &Results, case: &Case, goal: Goal, placement: &str, least: f
         Goal::PerCpuOfNginx => per_cpu(ours, rivals(Rival::One(NGINX)), "nginx was not measured", least),
         Goal::IdleBytes => match ours.user_bytes {
             Some(bytes) => Verdict::of(bytes <= least, format!("{} bytes", grouped(bytes))),
+            None => Verdict::Open("not measured".into()),
+        },
+        Goal::DownloadBytes => match ours.peak_bytes {
+            Some(bytes) => Verdict::of(bytes <= least, mebibytes(bytes)),
             None => Verdict::Open("not measured".into()),
         },
         Goal::Growth => {
@@ -357,6 +361,12 @@ mod tests {
             let outcome = Outcome::Measured(report.as_object().unwrap().clone());
             add(&mut results, "idle-10k", placement, Group::Ours, outcome);
         }
+        for (placement, bytes) in [("inline", 60e6), ("same-core", 70e6)] {
+            let report = serde_json::json!({"rate_per_s": 0.0, "server_peak_bytes": bytes});
+            let outcome = Outcome::Measured(report.as_object().unwrap().clone());
+            add(&mut results, "files-10m-4096", placement, Group::Ours, outcome);
+        }
+        assert_eq!((reached(&results, 10, "inline"), reached(&results, 10, "same-core")), (vec![true], vec![false]));
         assert_eq!(reached(&results, 5, "inline"), [true, false]);
         assert_eq!(reached(&results, 6, "inline"), [true]);
         assert_eq!(reached(&results, 7, "inline"), [false]);

@@ -141,18 +141,18 @@ impl Server {
                 nginx.ability = Ability::Some { modes: Vec::new(), cannot };
             }
         }
-        let zero_copy = "--addr {addr} --workers 1 --engine uring --handlers inline --dir {dir} --zero-copy";
+        let copies = "--addr {addr} --workers 1 --engine uring --handlers inline --dir {dir} --copy";
         let limits = [
             limit(RAW, "--addr {addr} --buffers {buffers} --buffer-bytes {buffer-bytes}"),
             limit("raw-epoll", "--addr {addr}"),
         ];
-        let zero_copy = files(
-            "inline-zero-copy",
+        let copies = files(
+            "inline-copies",
             Group::Ours,
-            words(programs, "examples/http", zero_copy),
-            "as inline, with large files sent from the page cache, as nginx does",
+            words(programs, "examples/http", copies),
+            "as inline, with large files read into memory and sent from it",
         );
-        limits.into_iter().chain(ours).chain(plain).chain([zero_copy, nginx]).collect()
+        limits.into_iter().chain(ours).chain(plain).chain([copies, nginx]).collect()
     }
 
     /// Returns the peers listed by the program `peers` in `programs`.
@@ -395,8 +395,8 @@ mod tests {
         assert_eq!(own("events").part(case("broadcast-64-10k")), Part::Takes);
         assert_eq!(own("events").part(case("http")), Part::None);
         assert_eq!(own("inline").part(case("idle-100k")), Part::Takes);
-        assert_eq!(own("inline-zero-copy").part(case("files-10m")), Part::Takes);
-        assert_eq!(own("inline-zero-copy").part(case("echo-64")), Part::None);
+        assert_eq!(own("inline-copies").part(case("files-10m")), Part::Takes);
+        assert_eq!(own("inline-copies").part(case("echo-64")), Part::None);
         let plain = |id| own("inline-plain").part(case(id));
         assert_eq!(
             [plain("wss-16k"), plain("wss-handshakes"), plain("echo-64")],

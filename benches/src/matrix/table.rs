@@ -81,8 +81,8 @@ impl Table {
 /// Returns the table of a case: rates, ratios, costs and latencies, or memory for idle connections.
 #[must_use]
 pub fn of_case(results: &Results, case: &Case) -> Table {
-    if case.kind.measures_memory() {
-        return idle(results, case);
+    if case.measures_memory() {
+        return if case.kind.is_idle() { idle(results, case) } else { memory_of_downloads(results, case) };
     }
     if case.kind == Kind::Client {
         return clients(results, case);
@@ -190,6 +190,17 @@ fn idle(results: &Results, case: &Case) -> Table {
     table
 }
 
+fn memory_of_downloads(results: &Results, case: &Case) -> Table {
+    let mut table = Table::new(&["", "server memory at most"]);
+    for (server, cell) in results.line_up(case) {
+        if let Cell::Best(figures, _) = cell {
+            table.push(vec![label(server), number(figures.peak_bytes, mebibytes)]);
+        }
+    }
+    without_figures(results, case, &mut table);
+    table
+}
+
 /// Formats the utilisation of the other end, marked if that may be the limit, and the disturbance, marked if the run
 /// was disturbed.
 fn busy(figures: &Figures) -> [String; 2] {
@@ -230,6 +241,12 @@ pub fn significant(value: f64) -> String {
         size if size < 99.95 => format!("{value:.1}"),
         _ => grouped(value),
     }
+}
+
+/// Formats bytes in MiB.
+#[must_use]
+pub fn mebibytes(bytes: f64) -> String {
+    format!("{:.1} MiB", bytes / f64::from(1024 * 1024))
 }
 
 /// Formats a whole number in groups of three digits.

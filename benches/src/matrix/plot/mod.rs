@@ -52,7 +52,9 @@ const PEERS: [RGBColor; 10] = [
 /// If a file cannot be written.
 pub fn write_all(results: &Results, folder: &Path) -> Result<Vec<Picture>, Box<dyn Error>> {
     let mut pictures = Vec::new();
-    for case in CASES.iter().filter(|case| has_figures(results, case)) {
+    // The memory of downloads is one number for each server.
+    let drawn = |case: &&Case| has_figures(results, case) && (case.kind.is_idle() || !case.measures_memory());
+    for case in CASES.iter().filter(drawn) {
         let file = format!("{}.svg", case.id);
         bars(results, case).write(&folder.join(&file))?;
         pictures.push(Picture { row: case.row, file, caption: case.title.into() });
@@ -83,7 +85,7 @@ fn bars(results: &Results, case: &Case) -> Bars {
         bars: line_up.iter().map(|(_, cell)| bar(cell, value, format)).collect(),
     };
     let panels = match case.kind {
-        kind if kind.measures_memory() => vec![
+        kind if kind.is_idle() => vec![
             panel("user bytes each", |figures| figures.user_bytes, grouped),
             panel("kernel bytes each, both ends", |figures| figures.kernel_bytes, grouped),
         ],
