@@ -135,8 +135,8 @@ fn verdict(results: &Results, case: &Case, goal: Goal, placement: &str, least: f
             Some(bytes) => Verdict::of(bytes <= least, format!("{} bytes", grouped(bytes))),
             None => Verdict::Open("not measured".into()),
         },
-        Goal::DownloadBytes => match ours.peak_bytes {
-            Some(bytes) => Verdict::of(bytes <= least, mebibytes(bytes)),
+        Goal::PeakBytes => match ours.peak_bytes {
+            Some(bytes) => Verdict::of(bytes < least, mebibytes(bytes)),
             None => Verdict::Open("not measured".into()),
         },
         Goal::Growth => {
