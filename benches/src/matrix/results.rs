@@ -129,7 +129,7 @@ const DISTURBED: f64 = 0.03;
 #[derive(Debug, Clone, PartialEq)]
 pub enum Cell {
     /// The best of its runs, and how far the worst fell below it, as a share.
-    Best(Figures, f64),
+    Best(Box<Figures>, f64),
     /// No run succeeded. The reason of the last failure.
     Failed(String),
     /// The case was not tried, with the reason.
@@ -141,7 +141,7 @@ impl Cell {
     #[must_use]
     pub fn figures(&self) -> Option<&Figures> {
         match self {
-            Self::Best(figures, _) => Some(figures),
+            Self::Best(figures, _) => Some(figures.as_ref()),
             Self::Failed(_) | Self::Cannot(_) => None,
         }
     }
@@ -215,7 +215,7 @@ impl Results {
         if let Some(best) = best {
             let least = measured.map(|figures| figures.rate).fold(f64::INFINITY, f64::min);
             let spread = if best.rate > 0.0 { 1.0 - least / best.rate } else { 0.0 };
-            return Some(Cell::Best(best, spread));
+            return Some(Cell::Best(Box::new(best), spread));
         }
         outcomes().next_back().map(|run| match &run.outcome {
             Outcome::Cannot(why) => Cell::Cannot(why.clone()),
