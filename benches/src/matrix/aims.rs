@@ -21,8 +21,8 @@ pub struct Aim {
 pub enum Goal {
     /// The rate, as a multiple of others'. Where the client limits our run, server time counts instead.
     Rate(Rival),
-    /// The rate over TLS, as a share of that of the same server without it. Where the client limits our run, server time
-    /// counts instead.
+    /// The rate over TLS, as a share of that of the same server without it. Where the client limits our run, server
+    /// time counts instead.
     RateWithoutTls,
     /// The rate or, inversely, server time, as a multiple of others'.
     RateOrCost(Rival),
