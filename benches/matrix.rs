@@ -65,11 +65,14 @@ const IDLE: &str = "build --release --example idle";
 /// Its options for a million of them, of which some are active and all get a broadcast.
 const MILLION: [&str; 5] = ["--connections", "1000000", "--active", "1000", "--broadcast"];
 
-/// Builds the limits, the load generator, the matrix and the peers.
-const TOOLS_AND_PEERS: &str = "build --release -p tidegate-benches --features peers --bins";
+/// Builds the limits, the load generators, the matrix, the clients and the peers.
+const TOOLS_AND_PEERS: &str = "build --release -p tidegate-benches --features clients,peers,tls --bins";
 
 /// Also builds uWebSockets, whose crate needs libraries that may be missing on the machine.
-const AND_UWEBSOCKETS: &str = "build --release -p tidegate-benches --features peers-uwebsockets --bins";
+const AND_UWEBSOCKETS: &str = "build --release -p tidegate-benches --features clients,peers-uwebsockets,tls --bins";
+
+/// Builds the load tester of uWebSockets.
+const LOAD_TESTER: &str = "benches/uws-load-test.sh";
 
 /// Builds all peers, and uWebSockets where its libraries are installed.
 fn build_peers() -> bool {
@@ -77,6 +80,9 @@ fn build_peers() -> bool {
         Command::new("pkg-config").args(["--exists", library]).status().is_ok_and(|status| status.success())
     });
     if has_libraries && cargo(AND_UWEBSOCKETS) {
+        if !succeeds(Command::new(root().join(LOAD_TESTER)).current_dir(root())) {
+            eprintln!("cargo bench: measuring without the load tester of uWebSockets, which {LOAD_TESTER} builds");
+        }
         return true;
     }
     eprintln!("cargo bench: measuring without uWebSockets; benches/peers.md lists the libraries it needs");

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # Runs the Autobahn test suite against the example echo, on every engine and handler placement, and against the example wscat
 # as a client, on both engines.
-# usage: autobahn.sh [--tls] [--all | CASE-GLOB...]
+# usage: autobahn.sh [--tls] [--only COMBINATION,...] [--all | CASE-GLOB...]
 #
 # Default cases: all of groups 1-7, 9 and 10, and 25 of the 216 cases about compression (12 and 13): 326 cases, about 30 s per
 # combination on an idle core. --all: all 517, about 18 minutes per combination.
 # env: AUTOBAHN_JOBS (combinations that run at a time; default: the number of processors)
-# --tls: the server's combinations over wss (needs openssl).
+# --tls: the server's combinations over wss (needs openssl). --only: some combinations, such as client/uring,uring/inline.
 # Exit 0: every case ran everywhere, none FAILED, and every connection was closed correctly.
 # A combination is skipped only where the kernel refuses io_uring to this process; a line then says SKIPPED.
 # Reports: ci/autobahn/reports/COMBINATION/ (index.json, a page per case, log.txt, server.log).
@@ -148,6 +148,15 @@ if [ "${1:-}" = --tls ]; then
   tls=yes
   shift
 fi
+chosen=("${combinations[@]}" "${clients[@]}")
+if [ "${1:-}" = --only ]; then
+  IFS=, read -ra chosen <<<"${2:?--only needs combinations}"
+  for combination in "${chosen[@]}"; do
+    [[ " ${combinations[*]} ${clients[*]} " == *" $combination "* ]] ||
+      { echo "autobahn.sh: unknown combination $combination: must be one of ${combinations[*]} ${clients[*]}" >&2; exit 2; }
+  done
+  shift 2
+fi
 # Runs a combination, in a shell of its own.
 run() { # NAME CASES...
   trap 'if [ -n "$server" ]; then kill -KILL "$server" 2>/dev/null || true; fi' EXIT
@@ -176,19 +185,18 @@ echo_binary=$target/quick/examples/echo
 wscat_binary=$target/quick/examples/wscat
 missing=$(io_uring_missing)
 
-all=("${combinations[@]}" "${clients[@]}")
 jobs=${AUTOBAHN_JOBS:-$(nproc)}
 outcomes=$(mktemp -d)
 pids=()
-for combination in "${all[@]}"; do
+for combination in "${chosen[@]}"; do
   while [ "$(jobs -rp | wc -l)" -ge "$jobs" ]; do wait -n || true; done
   run "$combination" "$@" >"$outcomes/${combination//[\/:]/-}" 2>&1 &
   pids+=($!)
 done
 failed=()
-for number in "${!all[@]}"; do
-  wait "${pids[number]}" || failed+=("${all[number]}")
-  cat "$outcomes/${all[number]//[\/:]/-}"
+for number in "${!chosen[@]}"; do
+  wait "${pids[number]}" || failed+=("${chosen[number]}")
+  cat "$outcomes/${chosen[number]//[\/:]/-}"
 done
 rm -r "$outcomes"
 if [ ${#failed[@]} -gt 0 ]; then

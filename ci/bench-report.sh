@@ -5,6 +5,9 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-cargo build --release -p tidegate-benches --features peers,report --bins
+features=clients,peers,report,tls
+# uWebSockets needs libraries that may be missing (benches/peers.md).
+if pkg-config --exists libuv openssl zlib 2>/dev/null; then features=$features,peers-uwebsockets; benches/uws-load-test.sh; fi
+cargo build --release -p tidegate-benches --features "$features" --bins
 cargo build --release --example echo --example http
 exec "$(ci/target_folder.sh)/release/bench" --report docs/benchmarks "$@"

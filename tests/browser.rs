@@ -1,10 +1,12 @@
 //! A real browser: its WebSockets on our servers, the page of the chat example, and the example `http`.
+//! `tests/interop/browser.rs` uses it over TLS.
 //!
 //! Needs chromium, which `tests/peers/install.sh --browser` installs with the needed rights. Without it these tests
 //! fail and say what to do.
 
 mod support {
     pub mod example;
+    pub mod pages;
     pub mod peers;
     pub mod servers;
     pub mod site;
@@ -12,13 +14,10 @@ mod support {
 
 use std::cell::RefCell;
 
-use http::header::{CONTENT_TYPE, HeaderValue, SET_COOKIE};
-use tidegate::prelude::*;
-use tidegate::websocket::DeflateConfig;
-
 use support::example::Example;
+use support::pages::app;
 use support::peers;
-use support::servers::{TestServer, echo, on_every_engine, setups};
+use support::servers::{TestServer, on_every_engine, setups};
 use support::site;
 
 #[test]
@@ -55,40 +54,4 @@ fn forms_events_media_and_the_cache_work() {
     let [uring, portable] = examples.each_ref().map(|example| format!("http://{}/", example.address));
     peers::run("browser.mjs", &["http", folder, &uring, &portable]);
     examples.into_iter().for_each(Example::finish);
-}
-
-fn app() -> Router {
-    let deflate = DeflateConfig::default().own_context_takeover(true).peer_context_takeover(true);
-    Router::new()
-        .get("/", sync_handler(page))
-        .get("/ws", websocket::upgrade(echo))
-        .get("/deflate", websocket::upgrade(echo_deflated).compression(deflate))
-        .get("/told", websocket::upgrade(tell).keep_request())
-        .get("/close", websocket::upgrade(close))
-}
-
-/// Returns an empty page that sets a cookie.
-fn page(_request: Request) -> Response {
-    Response::text("<!doctype html><title>Empty</title>")
-        .with_header(CONTENT_TYPE, HeaderValue::from_static("text/html"))
-        .with_header(SET_COOKIE, HeaderValue::from_static("tide=high; Path=/; SameSite=Strict"))
-}
-
-async fn echo_deflated(ws: WebSocket) -> websocket::Result {
-    assert!(ws.compression().is_some(), "a browser offers to compress");
-    echo(ws).await
-}
-
-/// Sends what the browser sent about itself.
-async fn tell(mut ws: WebSocket) -> websocket::Result {
-    let head = ws.request().expect("the request is kept");
-    let (origin, cookie) = (head.header("origin"), head.header("cookie"));
-    let told = serde_json::json!({ "origin": origin, "cookie": cookie, "compression": ws.compression().is_some() });
-    ws.send(told.to_string()).await?;
-    while ws.recv().await?.is_some() {}
-    Ok(())
-}
-
-async fn close(mut ws: WebSocket) -> websocket::Result {
-    Ok(ws.close(CloseCode::new(4000), "the server's reason").await?)
 }

@@ -1,5 +1,7 @@
 //! An echo server on every engine and placement, against other projects' clients; and our client against their servers.
 
+mod browser;
+mod proxies;
 mod servers;
 mod tls;
 mod wss;
@@ -8,8 +10,10 @@ mod wss;
 mod support {
     pub mod certificates;
     pub mod example;
+    pub mod pages;
     pub mod peer_server;
     pub mod peers;
+    pub mod proxy;
     pub mod servers;
     pub mod tungstenite;
     pub mod tungstenite_server;

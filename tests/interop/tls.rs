@@ -40,6 +40,17 @@ fn against_an_echo_server(certificates: &Certificates, client: impl Fn(&str)) {
     });
 }
 
+/// Calls `client` with servers that keep contexts.
+fn against_a_compressing_server(certificates: &Certificates, client: impl Fn(&str)) {
+    let keeping = DeflateConfig::default().own_context_takeover(true).peer_context_takeover(true);
+    on_every_engine(|setup| {
+        let upgrade = websocket::upgrade(echo).compression(keeping);
+        let server = serve(setup, certificates.server(), Router::new().get("/ws", upgrade));
+        client(&format!("wss://localhost:{}/ws", server.address.port()));
+        server.finish();
+    });
+}
+
 #[test]
 fn python_websockets() {
     let certificates = Certificates::new();
@@ -56,6 +67,23 @@ fn node_ws() {
 }
 
 #[test]
+fn python_websockets_compressed() {
+    let certificates = Certificates::new();
+    let authority = certificates.path("ca.pem");
+    against_a_compressing_server(&certificates, |url| {
+        peers::run_in("peer.py", &[url, "compressed"], &[("SSL_CERT_FILE", &authority)]);
+    });
+}
+
+#[test]
+fn node_ws_compressed() {
+    let certificates = Certificates::new();
+    let authority = certificates.path("ca.pem");
+    let trust = [("NODE_EXTRA_CA_CERTS", authority.as_str())];
+    against_a_compressing_server(&certificates, |url| peers::run_in("peer.mjs", &[url, "compressed"], &trust));
+}
+
+#[test]
 fn tokio_tungstenite() {
     let certificates = Certificates::new();
     against_an_echo_server(&certificates, |url| {
@@ -64,7 +92,7 @@ fn tokio_tungstenite() {
 }
 
 /// Runs curl against a server, and returns what it prints.
-fn curl(certificates: &Certificates, arguments: &[&str]) -> Result<String, String> {
+pub fn curl(certificates: &Certificates, arguments: &[&str]) -> Result<String, String> {
     let output = Command::new("curl")
         .args(["--silent", "--show-error", "--max-time", "30", "--cacert", &certificates.path("ca.pem")])
         .args(arguments)
@@ -171,8 +199,12 @@ impl OpenSsl {
     }
 
     fn type_in(&mut self, text: &str) {
+        self.type_in_bytes(text.as_bytes());
+    }
+
+    fn type_in_bytes(&mut self, bytes: &[u8]) {
         let input = self.child.stdin.as_mut().expect("a pipe");
-        input.write_all(text.as_bytes()).expect("openssl reads");
+        input.write_all(bytes).expect("openssl reads");
     }
 
     /// Types a command, and waits until it is carried out: openssl reads one at a time.
@@ -214,6 +246,35 @@ fn openssl_changes_its_keys() {
             wait_for(&mut openssl.output, "HTTP/1.1 200");
         }
         drop(openssl);
+        server.running.shutdown(Shutdown::default());
+    });
+}
+
+/// A frame written by hand: openssl is the client, and this test speaks WebSocket through it.
+#[test]
+fn openssl_carries_a_websocket() {
+    let certificates = Certificates::new();
+    on_every_engine(|setup| {
+        let server = serve(setup, certificates.server(), Router::new().get("/ws", websocket::upgrade(echo)));
+        for version in ["-tls1_2", "-tls1_3"] {
+            // Otherwise it takes letters at the start of a line as commands.
+            let mut openssl = OpenSsl::start(&certificates, server.address, &[version, "-quiet"]);
+            openssl.type_in(
+                "GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                 Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+            );
+            wait_for(&mut openssl.output, "HTTP/1.1 101");
+            let mut line = String::new();
+            while line != "\r\n" {
+                line.clear();
+                assert!(openssl.output.read_line(&mut line).expect("text") > 0, "openssl ends in the head");
+            }
+            // "tide" and close 1000, with a masking key of zeros.
+            openssl.type_in_bytes(b"\x81\x84\0\0\0\0tide\x88\x82\0\0\0\0\x03\xe8");
+            let mut frames = [0; 10];
+            openssl.output.read_exact(&mut frames).expect("frames");
+            assert_eq!(&frames, b"\x81\x04tide\x88\x02\x03\xe8");
+        }
         server.running.shutdown(Shutdown::default());
     });
 }

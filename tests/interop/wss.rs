@@ -15,7 +15,7 @@ use crate::support::servers::{Setup, echo, on_every_engine};
 use crate::tls::serve;
 
 /// Echoes messages over this connection.
-fn run(setup: &Setup, connect: Connect) -> Result<(), String> {
+pub fn run(setup: &Setup, connect: Connect) -> Result<(), String> {
     let running = Engine::client(setup.config.clone()).unwrap();
     let ended = block_on(running.spawn(move || async move {
         let (mut ws, _response) = connect.await.map_err(|error| error.to_string())?;
@@ -32,7 +32,7 @@ fn run(setup: &Setup, connect: Connect) -> Result<(), String> {
 }
 
 /// Returns a connection to the echo server at this port, as a page of it would make one.
-fn to(host: &str, port: u16) -> Connect {
+pub fn to(host: &str, port: u16) -> Connect {
     connect(format!("wss://{host}:{port}/ws")).origin(&format!("https://{host}:{port}"))
 }
 

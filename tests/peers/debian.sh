@@ -1,14 +1,23 @@
 #!/usr/bin/env bash
-# Installs the packages of Debian whose programs are missing, as root.  usage: debian.sh [PROGRAM=PACKAGE...]
+# Installs the packages of Debian whose programs, or libraries such as libuv.so.1, are missing, as root.
+# usage: debian.sh [PROGRAM=PACKAGE...]
 # Anybody else is told what to install. Exits with 2 if a program is missing at the end.
 set -euo pipefail
 # Debian keeps servers out of the path of ordinary users.
-PATH=$PATH:/usr/sbin
+PATH=$PATH:/usr/sbin:/sbin
 
 # missing PROGRAM=PACKAGE...: the packages that are missing
 missing() {
   local pair
-  for pair in "$@"; do command -v "${pair%%=*}" >/dev/null || echo "${pair#*=}"; done
+  for pair in "$@"; do is_there "${pair%%=*}" || echo "${pair#*=}"; done
+}
+
+# is_there NAME: is there such a program, or such a library? (No pipe to grep -q, which would end ldconfig early.)
+is_there() {
+  case $1 in
+    *.so*) [[ $(ldconfig -p) == *"$1"* ]] ;;
+    *) command -v "$1" >/dev/null ;;
+  esac
 }
 
 packages=($(missing "$@"))

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Installs the test peers next to this script: .venv (clients from PyPI) and node_modules (ws and playwright-core, from npm),
 # at the pinned versions.  usage: install.sh [--browser] [--tools] [--proxies]
-# The options also install packages of Debian, for which this must run as root; anybody else installs these programs:
-# --browser: chromium, or another chromium whose program CHROMIUM names.  --tools: curl, wget, wrk and h2load.
+# It also installs packages of Debian, for which it must run as root; anybody else installs libuv1 and, with the options, these programs:
+# --browser: chromium, or another chromium whose program CHROMIUM names, and certutil of NSS.  --tools: curl, wget, wrk and h2load.
 # --proxies: nginx, haproxy and caddy.
 # Does nothing when they are there already.  Two callers at once: the second waits for the first.
 set -euo pipefail
@@ -31,6 +31,8 @@ if ! up_to_date node_modules package-lock.json; then
 fi
 
 packages=()
+# The library below socketify, which brings its own elsewhere.
+if [ "$(uname)" = Linux ]; then packages+=(libuv.so.1=libuv1); fi
 for option in "$@"; do
   case $option in
     --browser)
@@ -38,7 +40,9 @@ for option in "$@"; do
         command -v "$CHROMIUM" >/dev/null || { echo "CHROMIUM names $CHROMIUM, which is missing" >&2; exit 1; }
       else
         packages+=(chromium=chromium)
-      fi ;;
+      fi
+      # For a browser that trusts the authority of a test.
+      packages+=(certutil=libnss3-tools) ;;
     --tools) packages+=(curl=curl wget=wget wrk=wrk h2load=nghttp2-client) ;;
     --proxies) packages+=(nginx=nginx haproxy=haproxy caddy=caddy) ;;
     *) echo "usage: install.sh [--browser] [--tools] [--proxies]" >&2; exit 2 ;;

@@ -1,22 +1,29 @@
 // An echo server for WebSocket clients, with the `ws` library.
 //
-// usage: server.mjs [compressed | no-takeover]
+// usage: server.mjs [compressed | no-takeover] [--tls CERTIFICATE KEY]
 //
 // Prints its port. The text "ping me" is answered with "pong" after a ping and its pong, and "close me" with close 4321.
 // Ends at the end of standard input. server.py is the same with another library; keep the two alike.
 
+import { readFileSync } from "node:fs";
+import { createServer } from "node:http";
+import { createServer as createTlsServer } from "node:https";
 import process from "node:process";
 
 import { WebSocketServer } from "ws";
 
-const kind = process.argv[2] ?? "";
+const words = process.argv.slice(2);
+const at = words.indexOf("--tls");
+const [certificate, key] = at < 0 ? [] : words.splice(at).slice(1).map((file) => readFileSync(file));
+const kind = words[0] ?? "";
 const forgetting = { serverNoContextTakeover: true, clientNoContextTakeover: true };
 // (With `false` in their place it would refuse clients that ask for them.)
 const perMessageDeflate = kind === "" ? false : { threshold: 0, ...(kind === "no-takeover" ? forgetting : {}) };
 
-const server = new WebSocketServer({ host: "127.0.0.1", port: 0, perMessageDeflate, maxPayload: 0 });
-server.on("listening", () => console.log(server.address().port));
-server.on("connection", (ws) => {
+const server = certificate ? createTlsServer({ cert: certificate, key }) : createServer();
+server.listen(0, "127.0.0.1", () => console.log(server.address().port));
+const sockets = new WebSocketServer({ server, perMessageDeflate, maxPayload: 0 });
+sockets.on("connection", (ws) => {
   ws.on("message", (data, isBinary) => {
     const text = isBinary ? "" : data.toString();
     if (text === "ping me") {

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """An echo server for WebSocket clients, with the `websockets` library.
 
-usage: server.py [compressed | no-takeover]
+usage: server.py [compressed | no-takeover] [--tls CERTIFICATE KEY]
 
 Prints its port. The text "ping me" is answered with "pong" after a ping and its pong, and "close me" with close 4321.
 Ends at the end of standard input. server.mjs is the same with another library; keep the two alike.
@@ -9,6 +9,7 @@ Ends at the end of standard input. server.mjs is the same with another library; 
 
 import asyncio
 import contextlib
+import ssl
 import sys
 
 from websockets.asyncio.server import serve
@@ -32,13 +33,21 @@ async def echo(ws):
 
 
 async def main():
-    kind = sys.argv[1] if len(sys.argv) > 1 else ""
+    arguments = sys.argv[1:]
+    context = None
+    if "--tls" in arguments:
+        at = arguments.index("--tls")
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*arguments[at + 1 :])
+        arguments = arguments[:at]
+    kind = arguments[0] if arguments else ""
     forget = kind == "no-takeover"
     factory = ServerPerMessageDeflateFactory(server_no_context_takeover=forget, client_no_context_takeover=forget)
     async with serve(
         echo,
         "127.0.0.1",
         0,
+        ssl=context,
         compression=None,
         extensions=[factory] if kind else None,
         max_size=None,

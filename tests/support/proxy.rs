@@ -14,7 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const FOLDERS: [&str; 3] = ["/usr/bin", "/usr/sbin", "/usr/local/bin"];
 
 /// A configuration from the document.
-pub struct Recipe(String);
+pub struct Recipe(pub String);
 
 /// Returns the first configuration under the heading of this name.
 pub fn recipe(heading: &str) -> Recipe {

@@ -2,7 +2,7 @@
 //!
 //! `bars` judges them. This file is a table and never looks at results.
 
-use crate::matrix::results::UWEBSOCKETS;
+use crate::matrix::results::{LOAD_TESTER, UWEBSOCKETS};
 use crate::matrix::table::{grouped, mebibytes};
 
 /// What the placements are to reach in some cases.
@@ -21,6 +21,9 @@ pub struct Aim {
 pub enum Goal {
     /// The rate, as a multiple of others'. Where the client limits our run, server time counts instead.
     Rate(Rival),
+    /// The rate over TLS, as a share of that of the same server without it. Where the client limits our run, server
+    /// time counts instead.
+    RateWithoutTls,
     /// The rate or, inversely, server time, as a multiple of others'.
     RateOrCost(Rival),
     /// Rate and server time, as a multiple of every peer's.
@@ -52,6 +55,10 @@ pub enum Rival {
     One(&'static str),
     /// Every peer but uWebSockets.
     Crates,
+    /// Every peer.
+    Peers,
+    /// Every client but uWebSockets' load tester, which only counts the bytes of answers.
+    Clients,
 }
 
 impl Rival {
@@ -61,6 +68,8 @@ impl Rival {
         match self {
             Self::One(one) => one == name,
             Self::Crates => name != UWEBSOCKETS,
+            Self::Peers => true,
+            Self::Clients => name != LOAD_TESTER,
         }
     }
 
@@ -71,6 +80,8 @@ impl Rival {
             Self::One(UWEBSOCKETS) => "uWebSockets was not measured",
             Self::One(_) => "it was not measured",
             Self::Crates => "no crate was measured",
+            Self::Peers => "no peer was measured",
+            Self::Clients => "no other client was measured",
         }
     }
 
@@ -81,6 +92,8 @@ impl Rival {
             Self::One(UWEBSOCKETS) => "uWebSockets",
             Self::One(name) => name,
             Self::Crates => "every crate",
+            Self::Peers => "every peer",
+            Self::Clients => "every client library",
         }
     }
 }
@@ -92,6 +105,7 @@ impl Aim {
         let least = self.least_text();
         match self.goal {
             Goal::Rate(rival) => format!("{least} × {}", rival.name()),
+            Goal::RateWithoutTls => format!("{least} × the rate without TLS"),
             Goal::RateOrCost(rival) => format!("{least} × {} in rate or server time", rival.name()),
             Goal::RateAndCost => format!("{least} × every peer in rate and in server time"),
             Goal::RateAtEqualRatio => format!("{least} × every crate at equal ratio"),
@@ -136,6 +150,7 @@ const TO_10K: &[&str] = &["broadcast-64-10k", "broadcast-1k-10k"];
 const BURSTS: &[&str] =
     &["broadcast-64-1k-burst", "broadcast-64-10k-burst", "broadcast-1k-1k-burst", "broadcast-1k-10k-burst"];
 const DEFLATE: &[&str] = &["deflate-1", "deflate-6", "deflate-1-kept", "deflate-6-kept"];
+const WSS: &[&str] = &["wss-64", "wss-512", "wss-16k", "wss-handshakes", "wss-resumptions"];
 const SMALL_FILES: &[&str] = &["files-1k", "files-1k-1024", "files-64k", "files-64k-1024", "files-json-gzip"];
 const LARGE_FILES: &[&str] = &["files-10m", "files-10m-1024"];
 
@@ -166,6 +181,10 @@ pub const AIMS: &[Aim] = &[
     aim(LARGE_FILES, Goal::PerCpuOfNginx, &[("inline", 0.9), ("same-core", 0.9)]),
     aim(&["files-10m-4096"], Goal::PeakBytes, &[("inline", MIB_64), ("same-core", MIB_64)]),
     aim(DEFLATE, Goal::RateAtEqualRatio, &[("inline", 2.0), ("events", 2.0)]),
+    aim(&["wss-64", "wss-512"], Goal::RateWithoutTls, &[("inline", 0.75), ("same-core", 0.75)]),
+    aim(WSS, Goal::Rate(Rival::Peers), &[("inline", 1.0), ("same-core", 1.0), ("events", 1.0)]),
+    aim(&["wss-idle-10k"], Goal::IdleBytes, &[("inline", 10_240.0), ("same-core", 10_240.0), ("events", 10_240.0)]),
+    aim(&["client-64", "client-16k"], Goal::Rate(Rival::Clients), &[("inline", 1.0), ("same-core", 1.0)]),
 ];
 
 #[cfg(test)]

@@ -107,6 +107,13 @@ fn verdict(results: &Results, case: &Case, goal: Goal, placement: &str, least: f
         Goal::Rate(rival) => against(ours, &rivals(rival), rival.missing(), |comparison| {
             comparison.rate >= least || ours.client_bound && comparison.cost >= least
         }),
+        Goal::RateWithoutTls => {
+            let name = format!("{placement}-plain");
+            let plain: Vec<_> = results.figures(case, &name).map(|plain| (&*name, plain)).into_iter().collect();
+            against(ours, &plain, "the server without TLS was not measured", |comparison| {
+                comparison.rate >= least || ours.client_bound && comparison.cost >= least
+            })
+        }
         Goal::RateOrCost(rival) => against(ours, &rivals(rival), rival.missing(), |comparison| {
             comparison.rate >= least || comparison.cost >= least
         }),
@@ -217,6 +224,8 @@ pub fn row_title(row: u8) -> &'static str {
         8 => "Idle WebSockets",
         10 => "Files",
         11 => "JSON, plain and compressed",
+        12 => "TLS",
+        13 => "Clients",
         _ => "Cost against connections",
     }
 }
@@ -225,7 +234,7 @@ pub fn row_title(row: u8) -> &'static str {
 mod tests {
     use super::*;
     use crate::matrix::results::samples::{add, results};
-    use crate::matrix::results::{Group, Outcome, UWEBSOCKETS};
+    use crate::matrix::results::{Group, LOAD_TESTER, Outcome, UWEBSOCKETS};
 
     fn verdicts(results: &Results, row: u8, placement: &str) -> Vec<Verdict> {
         let of = |judgement: &Judgement| judgement.row == row && judgement.placement == placement;
@@ -248,6 +257,29 @@ mod tests {
     }
 
     const UWS: Rival = Rival::One(UWEBSOCKETS);
+
+    #[test]
+    fn tls_is_compared_with_the_server_without_it_and_clients_with_clients() {
+        let with = |rate: f64, cpu: f64, bound: bool| {
+            let results = results(&[
+                ("wss-64", "inline-plain", Group::Ours, 100.0, 10.0, false),
+                ("wss-64", "inline", Group::Ours, rate, cpu, bound),
+                ("wss-64", UWEBSOCKETS, Group::Peer, 70.0, 15.0, false),
+            ]);
+            [Goal::RateWithoutTls, Goal::Rate(Rival::Peers)]
+                .map(|goal| reached_goal(&results, "wss-64", "inline", goal).unwrap())
+        };
+        assert_eq!(with(75.0, 14.0, false), [true, true]);
+        assert_eq!(with(74.0, 13.0, false), [false, true]);
+        assert_eq!(with(69.0, 13.0, true), [true, true]);
+        assert_eq!(with(69.0, 16.0, true), [false, false]);
+        let clients = results(&[
+            ("client-64", LOAD_TESTER, Group::Peer, 200.0, 5.0, false),
+            ("client-64", "fastwebsockets", Group::Peer, 100.0, 10.0, false),
+            ("client-64", "inline", Group::Ours, 101.0, 9.0, false),
+        ]);
+        assert_eq!(reached(&clients, 13, "inline"), [true]);
+    }
 
     #[test]
     fn rates_decide_unless_the_client_is_the_limit() {

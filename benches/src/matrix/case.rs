@@ -20,6 +20,23 @@ pub enum Kind {
     Idle,
     /// Files of a size, or a JSON text with gzip where there is no size.
     Files,
+    /// A load over TLS.
+    Wss(Wss),
+    /// Clients that send messages to the same echo server. They are what is measured.
+    Client,
+}
+
+/// A load over TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wss {
+    /// Messages echoed to their sender.
+    Echo,
+    /// Full handshakes.
+    Handshakes,
+    /// Handshakes that resume a session.
+    Resumptions,
+    /// Idle WebSockets and their memory.
+    Idle,
 }
 
 impl Kind {
@@ -33,6 +50,8 @@ impl Kind {
             Self::Churn => "churn",
             Self::Idle => "idle",
             Self::Files => "files",
+            Self::Wss(_) => "wss",
+            Self::Client => "client",
         }
     }
 
@@ -40,11 +59,28 @@ impl Kind {
     #[must_use]
     pub fn unit(self) -> &'static str {
         match self {
-            Self::Echo => "messages",
+            Self::Echo | Self::Client | Self::Wss(Wss::Echo) => "messages",
             Self::Broadcast => "deliveries",
             Self::Http | Self::Files => "requests",
             Self::Churn => "cycles",
-            Self::Idle => "connections",
+            Self::Idle | Self::Wss(Wss::Idle) => "connections",
+            Self::Wss(Wss::Handshakes | Wss::Resumptions) => "handshakes",
+        }
+    }
+
+    /// Returns whether its connections are idle: it measures memory instead of a rate.
+    #[must_use]
+    pub fn is_idle(self) -> bool {
+        matches!(self, Self::Idle | Self::Wss(Wss::Idle))
+    }
+
+    /// Returns the name of the program that makes the load, and the feature with which it is built.
+    #[must_use]
+    pub fn program(self) -> (&'static str, Option<&'static str>) {
+        match self {
+            Self::Wss(_) => ("tls", Some("tls")),
+            Self::Client => ("clients", Some("clients")),
+            _ => ("load", None),
         }
     }
 }
@@ -148,6 +184,14 @@ pub const CASES: &[Case] = &[
     deflate("deflate-6", "1 KiB of JSON, level 6, each message by itself", 6, Context::Reset),
     deflate("deflate-1-kept", "1 KiB of JSON, level 1, contexts kept", 1, Context::Kept),
     deflate("deflate-6-kept", "1 KiB of JSON, level 6, contexts kept", 6, Context::Kept),
+    wss("wss-64", "64 B, 64 connections, TLS", Wss::Echo, [64, 64]),
+    wss("wss-512", "64 B, 512 connections, TLS", Wss::Echo, [64, 512]),
+    wss("wss-16k", "16 KiB, 64 connections, TLS", Wss::Echo, [16_384, 64]),
+    wss("wss-handshakes", "full handshakes, 32 at a time", Wss::Handshakes, [0, 32]),
+    wss("wss-resumptions", "resumed handshakes, 32 at a time", Wss::Resumptions, [0, 32]),
+    wss("wss-idle-10k", "10,000 idle WebSockets, TLS", Wss::Idle, [64, 10_000]),
+    client("client-64", "64 B, 64 connections of a client", [64, 64]),
+    client("client-16k", "16 KiB, 64 connections of a client", [16_384, 64]),
 ];
 
 /// The cases of row 9: the same load on more and more connections.
@@ -173,6 +217,16 @@ const fn files(id: &'static str, title: &'static str, load: [u32; 2]) -> Case {
     Case { size, ..other(id, title, 10, Kind::Files, [1, connections]) }
 }
 
+const fn wss(id: &'static str, title: &'static str, load: Wss, numbers: [u32; 2]) -> Case {
+    let [size, connections] = numbers;
+    Case { size, ..other(id, title, 12, Kind::Wss(load), [1, connections]) }
+}
+
+const fn client(id: &'static str, title: &'static str, load: [u32; 2]) -> Case {
+    let [size, connections] = load;
+    Case { size, ..other(id, title, 13, Kind::Client, [1, connections]) }
+}
+
 const fn other(id: &'static str, title: &'static str, row: u8, kind: Kind, load: [u32; 2]) -> Case {
     let [depth, connections] = load;
     Case { id, title, row, kind, depth, connections, ..NONE }
@@ -182,7 +236,7 @@ impl Case {
     /// Returns whether the case is about memory, so that no unit needs to be finished.
     #[must_use]
     pub fn measures_memory(&self) -> bool {
-        self.kind == Kind::Idle || self.kind == Kind::Files && self.connections > 1024
+        self.kind.is_idle() || self.kind == Kind::Files && self.connections > 1024
     }
 
     /// Returns the case with that id.
@@ -191,7 +245,7 @@ impl Case {
         CASES.iter().find(|case| case.id == id)
     }
 
-    /// Returns the cases selected by a word of `--only`: those of a kind, those of a row (`row1` to `row11`), the one
+    /// Returns the cases selected by a word of `--only`: those of a kind, those of a row (such as `row1`), the one
     /// with that id, or those whose ids begin with it, whichever matches first.
     #[must_use]
     pub fn meant_by(word: &str) -> Vec<&'static Self> {
@@ -282,6 +336,19 @@ impl Case {
                 option("mode", &self.kind.mode());
                 option("path", &"/ws");
             }
+            Kind::Client => option("size", &self.size),
+            Kind::Wss(load) => {
+                let mode = match load {
+                    Wss::Echo => "echo",
+                    Wss::Handshakes | Wss::Resumptions => "handshakes",
+                    Wss::Idle => "idle",
+                };
+                option("mode", &mode);
+                option("size", &self.size);
+                if load == Wss::Resumptions {
+                    words.push("--resume".to_owned());
+                }
+            }
         }
         words
     }
@@ -296,7 +363,7 @@ mod tests {
         for (at, case) in CASES.iter().enumerate() {
             assert!(CASES[..at].iter().all(|earlier| earlier.id != case.id), "{}", case.id);
         }
-        for row in 1..=11 {
+        for row in 1..=13 {
             assert!(CASES.iter().any(|case| case.row == row), "row {row}");
         }
         assert!(GROWTH.iter().all(|id| Case::named(id).is_some()));
@@ -310,6 +377,7 @@ mod tests {
         assert_eq!(chosen("row3"), ["echo-16k", "echo-256k"]);
         assert_eq!(chosen("broadcast").len(), 8);
         assert_eq!(chosen("echo-1"), ["echo-1"]);
+        assert_eq!((chosen("wss").len(), chosen("client")), (6, vec!["client-64", "client-16k"]));
         assert_eq!(chosen("echo-16"), ["echo-16k", "echo-16000"]);
         assert_eq!(chosen("nothing"), Vec::<&str>::new());
     }

@@ -61,17 +61,27 @@ impl Bench {
         match server.part(case) {
             Part::None => None,
             Part::Cannot(why) => Some(Outcome::Cannot(why)),
-            Part::Takes => Some(
-                self.run(server, case).map_or_else(|how| Outcome::Failed(without_folders(&how)), Outcome::Measured),
-            ),
+            Part::Takes => Some(match self.without_program(case) {
+                Some(why) => Outcome::Cannot(why),
+                None => {
+                    self.run(server, case).map_or_else(|how| Outcome::Failed(without_folders(&how)), Outcome::Measured)
+                }
+            }),
         }
+    }
+
+    /// Returns what to build if the program that makes the load is missing.
+    fn without_program(&self, case: &Case) -> Option<String> {
+        let (name, Some(feature)) = case.kind.program() else { return None };
+        let is_built = self.load.with_file_name(name).exists();
+        (!is_built).then(|| format!("the program {name} is not built (feature {feature} of tidegate-benches)"))
     }
 
     fn run(&self, server: &Server, case: &Case) -> Result<Map<String, Value>, String> {
         let address = free_address().map_err(|error| format!("no free address: {error}"))?;
         let mut running = Running::start(&server.words(case, &address.to_string()), address, self.server_core)?;
-        let mut command = Command::new(&self.load);
-        command.args(case.load_words());
+        let mut command = Command::new(self.load.with_file_name(case.kind.program().0));
+        command.args(case.load_words()).args(server.load_words(case));
         let mut option = |name: &str, value: &dyn ToString| {
             command.arg(format!("--{name}={}", value.to_string()));
         };
@@ -107,7 +117,7 @@ impl Bench {
                 let round = file_round_s(case);
                 [self.seconds.max(FILE_ROUNDS * round), self.warmup.max(round)]
             }
-            Kind::Http | Kind::Churn | Kind::Idle => [self.seconds, self.warmup],
+            _ => [self.seconds, self.warmup],
         }
     }
 

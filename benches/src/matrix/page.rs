@@ -32,6 +32,8 @@ Latency is from the send to the reply; for broadcasts (*last*), from the publica
 *Client busy* marked with `*` means that the load generator may limit the rate: rates then tie, and server time shows which server is
 cheaper. *Disturbed* marked with `*` means that other work occupied a core of the run: do not quote such a rate. It is unknown (-) for a server with
 several threads on its core, because they wait for each other. *Ratio* is payload bytes for each byte of the compressed replies.
+In the row of clients the roles are exchanged: *client µs* is the time of the client that is measured, and *server busy* that of the echo
+server.
 ";
 
 /// Explanation of the cases with JSON.

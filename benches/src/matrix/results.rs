@@ -17,6 +17,9 @@ pub const NGINX: &str = "nginx";
 /// The server name of the raw io_uring echo. Ratios are taken to it.
 pub const RAW: &str = "raw-uring";
 
+/// The name of uWebSockets' load tester, which is no client for applications.
+pub const LOAD_TESTER: &str = "uws-load-test";
+
 /// Tidegate's placements. Each of them must reach the aims.
 pub const OURS: [&str; 3] = ["inline", "same-core", "events"];
 
@@ -138,7 +141,7 @@ impl Cell {
     #[must_use]
     pub fn figures(&self) -> Option<&Figures> {
         match self {
-            Self::Best(figures, _) => Some(figures),
+            Self::Best(figures, _) => Some(figures.as_ref()),
             Self::Failed(_) | Self::Cannot(_) => None,
         }
     }
@@ -180,7 +183,7 @@ impl Figures {
     /// Ranks the runs of one server in one case; more is better. The fastest run counts, because other work only makes
     /// runs slower. For idle connections the one with the least memory counts.
     fn merit(&self, kind: Kind) -> f64 {
-        if kind == Kind::Idle { -self.user_bytes.unwrap_or(f64::MAX) } else { self.rate }
+        if kind.is_idle() { -self.user_bytes.unwrap_or(f64::MAX) } else { self.rate }
     }
 }
 

@@ -9,8 +9,8 @@ use std::process::Command;
 
 use serde::Deserialize;
 
-use crate::matrix::case::{CONNECTIONS_PER_RING_MAX, Case, Kind};
-use crate::matrix::results::{Entrant, Group, NGINX, RAW};
+use crate::matrix::case::{CONNECTIONS_PER_RING_MAX, Case, Kind, Wss};
+use crate::matrix::results::{Entrant, Group, LOAD_TESTER, NGINX, RAW};
 use crate::matrix::site;
 
 /// Tidegate's placements: the name, the options of both examples, the style of the handlers, and the setting.
@@ -61,6 +61,8 @@ enum Ability {
         /// Event handlers, which only WebSockets have.
         has_events: bool,
     },
+    /// Tidegate without TLS, to compare with in the cases with TLS.
+    Plain,
     /// The modes it lists, and the reasons why it lacks others.
     Some { modes: Vec<String>, cannot: BTreeMap<String, String> },
     /// None, with the reason.
@@ -114,6 +116,14 @@ impl Server {
                 ability: Ability::Ours { is_portable: options.contains("portable"), has_events: *style == "events" },
             }
         });
+        let plain = OURS[..2].iter().map(|(name, options, _, _)| Self {
+            entrant: entrant(&format!("{name}-plain"), Group::Ours, PLAIN_SETTING),
+            protocol: "ws",
+            command: words(programs, "examples/echo", &format!("--addr {{addr}} --workers 1 {options}")),
+            files_command: Vec::new(),
+            folder: folder.clone(),
+            ability: Ability::Plain,
+        });
         let files = |name: &str, group, command: Vec<String>, setting: &str| Self {
             entrant: entrant(name, group, setting),
             protocol: "ws",
@@ -142,7 +152,7 @@ impl Server {
             words(programs, "examples/http", copies),
             "as inline, with large files read into memory and sent from it",
         );
-        limits.into_iter().chain(ours).chain([copies, nginx]).collect()
+        limits.into_iter().chain(ours).chain(plain).chain([copies, nginx]).collect()
     }
 
     /// Returns the peers listed by the program `peers` in `programs`.
@@ -165,13 +175,29 @@ impl Server {
                 serde_json::from_str(line).map_err(|error| format!("peers --list: {error}: {line}"))?;
             let command = [&*program.to_string_lossy(), &listed.name, "--addr", "{addr}", "--dir", "{dir}"];
             let command = command.map(str::to_owned).into();
-            let Listed { name, version, cases: modes, setting, cannot } = listed;
+            let Listed { name, version, cases: mut modes, setting, cannot } = listed;
+            if CLIENTS.contains(&name.as_str()) {
+                modes.push(Kind::Client.mode().to_owned());
+            }
             let entrant = Entrant { name, group: Group::Peer, version, setting };
             let folder = site::folder(program.parent().unwrap_or(program)).to_string_lossy().into_owned();
             let ability = Ability::Some { modes, cannot };
             Ok(Self { entrant, protocol: "ws", command, files_command: Vec::new(), folder, ability })
         };
         lines.map(peer).collect()
+    }
+
+    /// Returns uWebSockets' load tester, a client, if it is in `programs`.
+    #[must_use]
+    pub fn load_tester(programs: &Path) -> Self {
+        let mode = Kind::Client.mode().to_owned();
+        let ability = match programs.join(LOAD_TESTER).exists() {
+            true => Ability::Some { modes: vec![mode], cannot: BTreeMap::new() },
+            false => Ability::Some { modes: Vec::new(), cannot: [(mode, NO_LOAD_TESTER.to_owned())].into() },
+        };
+        let entrant = Entrant { version: String::new(), ..entrant(LOAD_TESTER, Group::Peer, LOAD_TESTER_SETTING) };
+        let folder = site::folder(programs).to_string_lossy().into_owned();
+        Self { entrant, protocol: "ws", command: Vec::new(), files_command: Vec::new(), folder, ability }
     }
 
     /// Returns a peer that any command with `{addr}` starts, and that can do everything.
@@ -211,7 +237,11 @@ impl Server {
         match &self.ability {
             Ability::Bytes if !case.has_limit() => Part::None,
             Ability::Ours { is_portable: true, .. } if case.connections > CONNECTIONS_PER_RING_MAX => Part::None,
-            Ability::Ours { has_events: true, .. } if matches!(case.kind, Kind::Http | Kind::Files) => Part::None,
+            Ability::Ours { has_events: true, .. } if matches!(case.kind, Kind::Http | Kind::Files | Kind::Client) => {
+                Part::None
+            }
+            Ability::Plain if case.kind == Kind::Wss(Wss::Echo) => Part::Takes,
+            Ability::Plain => Part::None,
             Ability::Bytes | Ability::Ours { .. } => Part::Takes,
             Ability::Some { .. } | Ability::Nothing(_) if case.ours_alone => Part::None,
             Ability::Some { modes, .. } if modes.iter().any(|known| known == needed) => Part::Takes,
@@ -232,14 +262,48 @@ impl Server {
                 .replace("{buffer-bytes}", &buffer_bytes.to_string())
                 .replace("{dir}", &self.folder)
         };
+        if case.kind == Kind::Client {
+            let programs = Path::new(&self.folder).parent().unwrap_or(Path::new("."));
+            return words(programs, "examples/echo", CLIENTS_SERVER).iter().map(fill).collect();
+        }
         let (command, more) = match (case.kind, &self.ability) {
+            (Kind::Wss(_), ability) if !matches!(ability, Ability::Plain) => {
+                let [certificate, key] = ["certificate.pem", "key.pem"].map(|name| format!("{}/{name}", self.folder));
+                (&self.command, vec!["--tls-cert".to_owned(), certificate, "--tls-key".to_owned(), key])
+            }
             (Kind::Files, _) if !self.files_command.is_empty() => (&self.files_command, Vec::new()),
             (_, Ability::Ours { .. }) => (&self.command, case.example_words()),
             _ => (&self.command, case.peer_words()),
         };
         command.iter().map(fill).chain(more).collect()
     }
+
+    /// Returns the options of the load that depend on the server. In the cases of clients, which are what is measured,
+    /// all use the same server.
+    #[must_use]
+    pub fn load_words(&self, case: &Case) -> Vec<String> {
+        match case.kind {
+            Kind::Wss(_) if matches!(self.ability, Ability::Plain) => vec!["--protocol=ws".to_owned()],
+            Kind::Wss(_) => vec![format!("--ca={}/certificate.pem", self.folder)],
+            Kind::Client => vec![format!("--client={}", self.entrant.name)],
+            _ => Vec::new(),
+        }
+    }
 }
+
+/// Options of the server of the clients.
+const CLIENTS_SERVER: &str = "--addr {addr} --workers 1 --engine uring --handlers inline";
+
+/// The clients among the peers.
+const CLIENTS: [&str; 2] = ["tokio-tungstenite", "fastwebsockets"];
+
+const PLAIN_SETTING: &str = "without TLS, to compare with in the cases with TLS";
+
+const LOAD_TESTER_SETTING: &str =
+    "benchmarks/load_test.c of uWebSockets, built as its Makefile does but with GCC; it counts the bytes of answers";
+
+/// Why uWebSockets' load tester has no figures.
+const NO_LOAD_TESTER: &str = "not built (benches/uws-load-test.sh builds it)";
 
 const NGINX_SETTING: &str =
     "one worker, sendfile and tcp_nopush on as Debian sets them, no log, gzip at its default level";
@@ -300,6 +364,23 @@ mod tests {
         assert_eq!(words[0], "bin/examples/http");
         assert_eq!(words[words.len() - 2..], ["--dir", "bin/bench-files"]);
         assert!(own(NGINX).words(case("files-1k"), "h:1")[2].contains("listen h:1 "));
+        let tls = ["--tls-cert", "bin/bench-files/certificate.pem", "--tls-key", "bin/bench-files/key.pem"];
+        let words = own("inline").words(case("wss-64"), "h:1");
+        assert_eq!(words[words.len() - 4..], tls);
+        assert!(!own("inline-plain").words(case("wss-64"), "h:1").contains(&"--tls-cert".to_owned()));
+        assert_eq!(own("inline-plain").load_words(case("wss-64")), ["--protocol=ws"]);
+        assert_eq!(own("inline").load_words(case("wss-64")), ["--ca=bin/bench-files/certificate.pem"]);
+    }
+
+    #[test]
+    fn all_clients_use_the_same_server() {
+        let client = case("client-64");
+        let words = own("same-core").words(client, "h:1");
+        assert_eq!(words[words.len() - 2..], ["--handlers", "inline"]);
+        assert_eq!(own("same-core").load_words(client), ["--client=same-core"]);
+        let tester = Server::load_tester(Path::new("bin"));
+        assert_eq!(tester.words(client, "h:1"), words);
+        assert!(matches!(tester.part(client), Part::Cannot(_)));
     }
 
     #[test]
@@ -316,6 +397,11 @@ mod tests {
         assert_eq!(own("inline").part(case("idle-100k")), Part::Takes);
         assert_eq!(own("inline-copies").part(case("files-10m")), Part::Takes);
         assert_eq!(own("inline-copies").part(case("echo-64")), Part::None);
+        let plain = |id| own("inline-plain").part(case(id));
+        assert_eq!(
+            [plain("wss-16k"), plain("wss-handshakes"), plain("echo-64")],
+            [Part::Takes, Part::None, Part::None]
+        );
     }
 
     #[test]

@@ -82,7 +82,10 @@ impl Table {
 #[must_use]
 pub fn of_case(results: &Results, case: &Case) -> Table {
     if case.measures_memory() {
-        return if case.kind == Kind::Idle { idle(results, case) } else { memory_of_downloads(results, case) };
+        return if case.kind.is_idle() { idle(results, case) } else { memory_of_downloads(results, case) };
+    }
+    if case.kind == Kind::Client {
+        return clients(results, case);
     }
     let with_limit = case.has_limit();
     let unit = format!("{}/s", case.kind.unit());
@@ -115,6 +118,20 @@ pub fn of_case(results: &Results, case: &Case) -> Table {
         row.extend([p50, p99, p999].map(|time| number(time, significant)));
         row.extend(busy(&figures));
         table.push(row);
+    }
+    without_figures(results, case, &mut table);
+    table
+}
+
+/// Returns the table of clients: rates, and the time of a client for each message.
+fn clients(results: &Results, case: &Case) -> Table {
+    let mut table = Table::new(&["", "messages/s", "client µs", "server busy", "disturbed"]);
+    for (client, cell) in results.line_up(case) {
+        if let Cell::Best(figures, _) = cell {
+            let mut row = vec![label(client), grouped(figures.rate), number(figures.server_cpu_us, significant)];
+            row.extend(busy(&figures));
+            table.push(row);
+        }
     }
     without_figures(results, case, &mut table);
     table
@@ -184,8 +201,8 @@ fn memory_of_downloads(results: &Results, case: &Case) -> Table {
     table
 }
 
-/// Formats the client's utilisation, marked if the client may be the limit, and the disturbance, marked if the run was
-/// disturbed.
+/// Formats the utilisation of the other end, marked if that may be the limit, and the disturbance, marked if the run
+/// was disturbed.
 fn busy(figures: &Figures) -> [String; 2] {
     let percent = |share: Option<f64>, marked: bool| {
         number(share, |share| format!("{:.0} %{}", share * 100.0, if marked { " *" } else { "" }))

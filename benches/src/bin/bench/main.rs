@@ -6,7 +6,7 @@
 mod report;
 
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 use std::{env, fs};
 
@@ -113,6 +113,7 @@ fn servers(args: &Args) -> Result<Vec<Server>, Failure> {
             "not built (feature peers-uwebsockets, see benches/peers.md), and no --uwebsockets COMMAND",
         ));
     }
+    servers.push(Server::load_tester(&programs));
     for text in args.all("add") {
         let (name, command) =
             text.split_once('=').ok_or_else(|| format!("invalid --add {text:?}: must be NAME=COMMAND"))?;
@@ -150,6 +151,9 @@ fn measure(args: &Args, servers: &[Server], cases: &[&'static Case]) -> Result<R
     let bench = bench(args)?;
     if cases.iter().any(|case| case.kind == Kind::Files) {
         site::write(&programs()?)?;
+    }
+    if cases.iter().any(|case| matches!(case.kind, Kind::Wss(_))) {
+        write_certificate()?;
     }
     let (begun, rounds) = (Instant::now(), rounds(args)?);
     let budget = args.within("budget", f64::from(u32::MAX), [0.0, f64::from(u32::MAX)])?;
@@ -193,6 +197,16 @@ fn plan(args: &Args, servers: &[Server], cases: &[&'static Case]) -> Result<Stri
     let (count, time) =
         runs.fold((0, Duration::ZERO), |(count, time), case| (count + rounds, time + rounds * bench.time(case)));
     Ok(format!("{count} runs, about {:.0} minutes", time.as_secs_f64() / 60.0))
+}
+
+/// Writes the certificate of the servers. Without the program that does it, the cases with TLS are not run.
+fn write_certificate() -> Result<(), Failure> {
+    let program = programs()?.join("tls");
+    if !program.exists() {
+        return Ok(());
+    }
+    let status = Command::new(program).arg("--write-certificate").arg(site::folder(&programs()?)).status()?;
+    if status.success() { Ok(()) } else { Err(format!("no certificate for the cases with TLS: {status}").into()) }
 }
 
 /// Returns the settings of the runs.

@@ -2,9 +2,11 @@
 
 use fastwebsockets::{FragmentCollector, Frame, OpCode, Payload, Role, WebSocket};
 
-use crate::{Done, Load, Outcome, tokio_client};
+use tidegate_benches::measure::Measured;
 
-pub fn run(load: &Load) -> Outcome<Done> {
+use crate::{Load, Outcome, tokio_client};
+
+pub fn run(load: &Load) -> Outcome<Measured> {
     tokio_client::run(load, |stream, load, messages| async move {
         let mut ws = FragmentCollector::new(WebSocket::after_handshake(stream, Role::Client));
         let payload = vec![b'x'; load.size];

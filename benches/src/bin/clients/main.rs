@@ -1,33 +1,40 @@
-//! WebSocket clients side by side: messages a second and processor time of each against one echo server.
+//! WebSocket clients, each as the documentation of its crate writes one, in a process with one busy thread.
 //!
-//! The server, `examples/echo` with an inline handler, runs on core 0. Each client is a process with one thread on core
-//! 1, written as the documentation of its crate writes one, and runs once a round. The best round counts: other work on
-//! the machine only makes a run slower.
+//! Each sends messages to an echo server and reports as the load generator does, with exchanged roles: the server in
+//! the report is the client, which is what is measured, and the client in the report is the echo server, which makes
+//! the load.
 
 mod fastwebsockets;
+mod load_tester;
 mod tidegate_client;
 mod tokio_client;
 mod tungstenite;
 
 use std::error::Error;
-use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::process::{Child, Command, ExitCode, Stdio};
-use std::time::Duration;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use tidegate_benches::args::{Args, ArgsError, Opt};
+use tidegate_benches::cpu::{self, Times};
+use tidegate_benches::histogram::Histogram;
+use tidegate_benches::matrix::results::LOAD_TESTER;
+use tidegate_benches::measure::Measured;
+use tidegate_benches::report::Report;
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
 const OPTIONS: &[Opt] = &[
-    Opt::list("client", "NAME", "client to measure; can be repeated (default all)"),
+    Opt::value("addr", "HOST:PORT", "address of the echo server, not a name; required"),
+    Opt::value("client", "NAME", "inline, same-core, portable, portable-same-core (Tidegate) or a peer; required"),
     Opt::value("connections", "N", "connections (default 64)"),
     Opt::value("size", "BYTES", "payload of a message (default 64)"),
     Opt::value("depth", "N", "messages under way on each connection (default 1)"),
-    Opt::value("seconds", "S", "seconds of a run (default 2)"),
-    Opt::value("rounds", "N", "runs of each client (default 3)"),
-    Opt::value("run", "NAME", "run one client against --addr and print its numbers; for this program itself"),
-    Opt::value("addr", "HOST:PORT", "the server of --run"),
+    Opt::value("seconds", "S", "time to measure (default 5)"),
+    Opt::value("warmup", "S", "time to run before measuring (default 1)"),
+    Opt::value("stall", "S", "has no effect; for the options of all loads"),
+    Opt::value("core", "C", "pin to this core (default not pinned)"),
+    Opt::value("server-pid", "PID", "the process of the echo server; required"),
 ];
 
 /// One load.
@@ -37,29 +44,65 @@ pub struct Load {
     connections: usize,
     size: usize,
     depth: usize,
-    /// The time before the measurement, and that of the measurement.
-    warm_up: Duration,
+    warmup: Duration,
     time: Duration,
+    server_pid: u32,
 }
 
-/// What a client did during the measurement.
-#[derive(Debug, Clone, Copy)]
-pub struct Done {
+/// The measured part of a run, from its beginning on.
+pub struct Span {
+    begun: Instant,
     messages: u64,
-    busy: Duration,
+    client_pid: u32,
+    server_pid: u32,
+    client: Times,
+    server: Times,
 }
 
-type Client = fn(&Load) -> Outcome<Done>;
+impl Span {
+    fn begin(load: &Load, client_pid: u32, messages: u64) -> Outcome<Self> {
+        let [client, server] = [client_pid, load.server_pid].map(cpu::process_times);
+        Ok(Self {
+            begun: Instant::now(),
+            messages,
+            client_pid,
+            server_pid: load.server_pid,
+            client: client?,
+            server: server?,
+        })
+    }
+
+    fn end(self, messages: u64) -> Outcome<Measured> {
+        let [client, server] = [self.client_pid, self.server_pid].map(cpu::process_times);
+        Ok(Measured {
+            wall: self.begun.elapsed(),
+            units: messages - self.messages,
+            client: server?.since(self.server),
+            server: Some(client?.since(self.client)),
+            latency: Histogram::default(),
+        })
+    }
+}
+
+type Client = fn(&Load) -> Outcome<Measured>;
 
 const CLIENTS: &[(&str, Client)] = &[
-    ("tidegate", tidegate_client::run),
+    ("inline", tidegate_client::inline),
+    ("same-core", tidegate_client::same_core),
+    ("portable", tidegate_client::portable),
+    ("portable-same-core", tidegate_client::portable_same_core),
     ("tokio-tungstenite", tungstenite::run),
     ("fastwebsockets", fastwebsockets::run),
+    (LOAD_TESTER, load_tester::run),
 ];
 
 fn main() -> ExitCode {
     match run() {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(report) => {
+            println!("{}", report.json());
+            eprintln!("{}", report.human());
+            ExitCode::SUCCESS
+        }
         Err(error) => {
             eprintln!("clients: {error}");
             ExitCode::from(if error.is::<ArgsError>() { 64 } else { 1 })
@@ -67,94 +110,27 @@ fn main() -> ExitCode {
     }
 }
 
-fn run() -> Outcome<()> {
+fn run() -> Outcome<Report> {
     let args = Args::parse(std::env::args().skip(1), OPTIONS)?;
-    let time = args.seconds("seconds", 2.0)?;
+    if let Some(core) = args.optional("core")? {
+        // The threads that this one starts stay on its core.
+        cpu::pin(core)?;
+    }
     let load = Load {
-        address: args.optional("addr")?.unwrap_or(([127, 0, 0, 1], 0).into()),
+        address: args.required("addr")?,
         connections: args.within("connections", 64, [1, 16_000])?,
         size: args.within("size", 64, [0, 64 << 20])?,
         depth: args.within("depth", 1, [1, 100_000])?,
-        warm_up: time / 4,
-        time,
+        warmup: args.seconds("warmup", 1.0)?,
+        time: args.seconds("seconds", 5.0)?,
+        server_pid: args.required("server-pid")?,
     };
-    if let Some(name) = args.optional::<String>("run")? {
-        let done = client_named("run", &name)?(&load)?;
-        println!("{} {}", done.messages, done.busy.as_nanos());
-        return Ok(());
-    }
-    let rounds = args.within("rounds", 3, [1, 100])?;
-    let chosen: Vec<&str> = args.all("client").collect();
-    chosen.iter().try_for_each(|name| client_named("client", name).map(drop))?;
-    let mut best: Vec<(&str, Option<Done>)> = CLIENTS.iter().map(|(name, _)| (*name, None)).collect();
-    best.retain(|(name, _)| chosen.is_empty() || chosen.contains(name));
-    for _ in 0..rounds {
-        for (name, best) in &mut best {
-            let server = Server::start()?;
-            let done = measure(name, server.address, &load)?;
-            if best.is_none_or(|best| done.messages > best.messages) {
-                *best = Some(done);
-            }
-        }
-    }
-    println!("{:20} {:>14} {:>20}", "client", "messages/s", "client ns/message");
-    for (name, done) in best {
-        let Some(done) = done else { continue };
-        let rate = done.messages as f64 / load.time.as_secs_f64();
-        println!("{name:20} {rate:>14.0} {:>20.0}", done.busy.as_nanos() as f64 / done.messages.max(1) as f64);
-    }
-    Ok(())
-}
-
-/// Returns the client that an option names.
-fn client_named(option: &'static str, name: &str) -> Result<Client, ArgsError> {
-    let found = CLIENTS.iter().find(|(known, _)| *known == name);
-    found.map(|(_, client)| *client).ok_or_else(|| {
+    let name: String = args.required("client")?;
+    let Some((name, client)) = CLIENTS.iter().find(|(known, _)| *known == name) else {
         let names: Vec<&str> = CLIENTS.iter().map(|(name, _)| *name).collect();
         let why = format!("must be one of {}", names.join(", "));
-        ArgsError::Invalid { name: option, value: name.to_owned(), why }
-    })
-}
-
-/// Runs one client in a process on core 1.
-fn measure(name: &str, address: SocketAddr, load: &Load) -> Outcome<Done> {
-    let mut command = Command::new("taskset");
-    command.args(["-c", "1"]).arg(std::env::current_exe()?).args(["--run", name, "--addr", &address.to_string()]);
-    for (option, number) in [("connections", load.connections), ("size", load.size), ("depth", load.depth)] {
-        command.arg(format!("--{option}={number}"));
-    }
-    command.arg(format!("--seconds={}", load.time.as_secs_f64()));
-    let output = command.stderr(Stdio::inherit()).output()?;
-    let text = String::from_utf8(output.stdout)?;
-    let numbers = text.trim().split_once(' ').ok_or_else(|| format!("{name} failed: {}", output.status))?;
-    Ok(Done { messages: numbers.0.parse()?, busy: Duration::from_nanos(numbers.1.parse()?) })
-}
-
-/// The echo server, on core 0.
-struct Server {
-    address: SocketAddr,
-    child: Child,
-}
-
-impl Server {
-    fn start() -> Outcome<Self> {
-        let program = std::env::current_exe()?.with_file_name("examples").join("echo");
-        let mut command = Command::new("taskset");
-        command.args(["-c", "0"]).arg(program);
-        command.args(["--addr", "127.0.0.1:0", "--workers", "1", "--handlers", "inline"]);
-        let mut child = command.stdout(Stdio::piped()).spawn()?;
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().ok_or("no pipe")?).read_line(&mut line)?;
-        let address = line.split_whitespace().find_map(|word| word.parse().ok());
-        let address = address.ok_or("build it first: cargo build --release --example echo")?;
-        Ok(Self { address, child })
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // Both fail if it has exited.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+        return Err(ArgsError::Invalid { name: "client", value: name, why }.into());
+    };
+    let title = format!("client {name} {} x {} B", load.connections, load.size);
+    Ok(Report::new("client", "message", title, load.connections, client(&load)?))
 }

@@ -1,42 +1,57 @@
-//! Our client: one worker with inline handlers, one task for each connection.
+//! Our client: one worker, one task for each connection.
 
 use std::cell::Cell;
 use std::rc::Rc;
-use std::time::Duration;
 
 use tidegate::bytes::Bytes;
 use tidegate::engine::time::sleep;
 use tidegate::engine::{Engine, block_on, spawn_local};
 use tidegate::prelude::*;
 use tidegate::websocket::{Error, connect};
-use tidegate_benches::cpu;
+use tidegate_benches::measure::Measured;
 
-use crate::{Done, Load, Outcome};
+use crate::{Load, Outcome, Span};
 
-pub fn run(load: &Load) -> Outcome<Done> {
-    let config = Config::default().workers(1).pin(false).placement(HandlerPlacement::Inline);
-    let running = Engine::client(config)?;
-    let load = load.clone();
-    let done = block_on(running.spawn(move || measure(load))).ok_or("the client panicked")?;
-    running.shutdown(Shutdown::immediate());
-    done.map_err(Into::into)
+pub fn inline(load: &Load) -> Outcome<Measured> {
+    run(load, EngineKind::Uring, HandlerPlacement::Inline)
 }
 
-async fn measure(load: Load) -> Result<Done, String> {
+pub fn same_core(load: &Load) -> Outcome<Measured> {
+    run(load, EngineKind::Uring, HandlerPlacement::SameCore)
+}
+
+pub fn portable(load: &Load) -> Outcome<Measured> {
+    run(load, EngineKind::Portable, HandlerPlacement::Inline)
+}
+
+pub fn portable_same_core(load: &Load) -> Outcome<Measured> {
+    run(load, EngineKind::Portable, HandlerPlacement::SameCore)
+}
+
+fn run(load: &Load, engine: EngineKind, placement: HandlerPlacement) -> Outcome<Measured> {
+    let config = Config::default().engine(engine).workers(1).pin(false).placement(placement);
+    let running = Engine::client(config)?;
+    let load = load.clone();
+    let measured =
+        block_on(running.spawn(move || async move { measure(load).await.map_err(|error| error.to_string()) }));
+    running.shutdown(Shutdown::immediate());
+    Ok(measured.ok_or("the client panicked")??)
+}
+
+async fn measure(load: Load) -> Outcome<Measured> {
     let messages = Rc::new(Cell::new(0));
     let payload = Bytes::from(vec![b'x'; load.size]);
     for _ in 0..load.connections {
-        let opened = connect(format!("ws://{}/ws", load.address)).keepalive(None).await;
-        let (ws, _response) = opened.map_err(|error| error.to_string())?;
+        let (ws, _response) = connect(format!("ws://{}/ws", load.address)).keepalive(None).await?;
         let (messages, payload, depth) = (Rc::clone(&messages), payload.clone(), load.depth);
         spawn_local(async move {
             let _ = echo(ws, &payload, depth, &messages).await;
         });
     }
-    sleep(load.warm_up).await;
-    let (count, busy) = (messages.get(), busy()?);
+    sleep(load.warmup).await;
+    let span = Span::begin(&load, std::process::id(), messages.get())?;
     sleep(load.time).await;
-    Ok(Done { messages: messages.get() - count, busy: self::busy()? - busy })
+    span.end(messages.get())
 }
 
 async fn echo(mut ws: WebSocket, payload: &Bytes, depth: usize, messages: &Cell<u64>) -> Result<(), Error> {
@@ -48,9 +63,4 @@ async fn echo(mut ws: WebSocket, payload: &Bytes, depth: usize, messages: &Cell<
         ws.send(payload.clone()).await?;
     }
     Ok(())
-}
-
-/// Returns the processor time of all threads.
-fn busy() -> Result<Duration, String> {
-    cpu::process_times(std::process::id()).map(|times| times.busy).map_err(|error| error.to_string())
 }

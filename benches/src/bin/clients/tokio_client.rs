@@ -4,18 +4,18 @@ use std::cell::Cell;
 use std::future::Future;
 use std::rc::Rc;
 
-use tidegate_benches::cpu;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::{LocalSet, spawn_local};
 
-use crate::{Done, Load, Outcome};
+use crate::{Load, Outcome, Span};
+use tidegate_benches::measure::Measured;
 
 const HANDSHAKE: &[u8] = b"GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
 /// Runs `echo` on each connection, in a task of a current-thread runtime. It counts the echoes.
-pub fn run<F>(load: &Load, echo: impl Fn(TcpStream, Load, Rc<Cell<u64>>) -> F) -> Outcome<Done>
+pub fn run<F>(load: &Load, echo: impl Fn(TcpStream, Load, Rc<Cell<u64>>) -> F) -> Outcome<Measured>
 where
     F: Future<Output = ()> + 'static,
 {
@@ -26,11 +26,10 @@ where
             let stream = open(load).await?;
             spawn_local(echo(stream, load.clone(), Rc::clone(&messages)));
         }
-        tokio::time::sleep(load.warm_up).await;
-        let (count, busy) = (messages.get(), cpu::process_times(std::process::id())?.busy);
+        tokio::time::sleep(load.warmup).await;
+        let span = Span::begin(load, std::process::id(), messages.get())?;
         tokio::time::sleep(load.time).await;
-        let busy = cpu::process_times(std::process::id())?.busy - busy;
-        Ok(Done { messages: messages.get() - count, busy })
+        span.end(messages.get())
     })
 }
 

@@ -5,9 +5,11 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::Role;
 use tokio_tungstenite::tungstenite::{Bytes, Message};
 
-use crate::{Done, Load, Outcome, tokio_client};
+use tidegate_benches::measure::Measured;
 
-pub fn run(load: &Load) -> Outcome<Done> {
+use crate::{Load, Outcome, tokio_client};
+
+pub fn run(load: &Load) -> Outcome<Measured> {
     tokio_client::run(load, |stream, load, messages| async move {
         let mut ws = WebSocketStream::from_raw_socket(stream, Role::Client, None).await;
         let payload = Bytes::from(vec![b'x'; load.size]);

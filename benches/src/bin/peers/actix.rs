@@ -36,7 +36,11 @@ pub fn serve(address: SocketAddr) -> Outcome {
     });
     // Otherwise a closed WebSocket waits up to a second for its peer's FIN.
     let server = server.client_disconnect_timeout(Duration::ZERO);
-    let server = server.workers(1).max_connections(CONNECTIONS_MAX).disable_signals().listen(listener)?;
+    let server = server.workers(1).max_connections(CONNECTIONS_MAX).disable_signals();
+    let server = match crate::tls::rustls()? {
+        Some(config) => server.listen_rustls_0_23(listener, config)?,
+        None => server.listen(listener)?,
+    };
     rt::System::new().block_on(server.run())?;
     Ok(())
 }

@@ -13,6 +13,10 @@ const LOCK: &str = include_str!("../../../../Cargo.lock");
 const ALL: &[&str] = &["echo", "broadcast", "http", "churn", "idle"];
 /// Cases of a server that serves files too.
 const WITH_FILES: &[&str] = &["echo", "broadcast", "http", "churn", "idle", "files"];
+/// Cases of a server with both, files and TLS.
+const WITH_FILES_AND_TLS: &[&str] = &["echo", "broadcast", "http", "churn", "idle", "files", "wss"];
+/// Cases of a server with WebSocket and TLS.
+const WEBSOCKET_WITH_TLS: &[&str] = &["echo", "broadcast", "churn", "idle", "wss"];
 /// Cases of a server with WebSocket only.
 const WEBSOCKET: &[&str] = &["echo", "broadcast", "churn", "idle"];
 /// Cases of a server with WebSocket only, and permessage-deflate.
@@ -83,9 +87,9 @@ pub const PEERS: &[Peer] = &[
     Peer {
         name: "uwebsockets",
         package: "libuwebsockets-sys",
-        cases: &["echo", "deflate", "broadcast", "http", "churn", "idle"],
+        cases: &["echo", "deflate", "broadcast", "http", "churn", "idle", "wss"],
         setting: "the uWebSockets bundled with libuwebsockets-sys, built as that crate does (GCC, -O3 -flto, libuv, zlib) and \
-                  called through its C interface; TLS unused; the hub is a topic; it makes its own listener and sets \
+                  called through its C interface; TLS by OpenSSL; the hub is a topic; it makes its own listener and sets \
                   TCP_NODELAY itself; compression, where a case has it, by the shared compressor and decompressor, or by \
                   dedicated ones (256 KiB and 32 KiB) where contexts are kept, always at zlib's default level",
         cannot: &[],
@@ -104,10 +108,10 @@ pub const PEERS: &[Peer] = &[
     Peer {
         name: "tokio-tungstenite",
         package: "tokio-tungstenite",
-        cases: WEBSOCKET,
+        cases: WEBSOCKET_WITH_TLS,
         setting: "batched: feed while messages are available, then flush, as the documentation of its write buffer advises; \
                   read buffer 4 KiB, documented for many connections and the fastest here; tokio's \
-                  current thread; the hub is a tokio broadcast channel",
+                  current thread; the hub is a tokio broadcast channel; TLS by tokio-rustls with ring",
         cannot: &[NO_HTTP, NO_DEFLATE],
         serve: tungstenite::serve,
     },
@@ -124,9 +128,9 @@ pub const PEERS: &[Peer] = &[
     Peer {
         name: "actix-web",
         package: "actix-web",
-        cases: WITH_FILES,
+        cases: WITH_FILES_AND_TLS,
         setting: "HttpServer with one worker and actix-ws, aggregated continuations, client_disconnect_timeout 0; the hub sends to all sessions at \
-                  once, as in the chat example of actix-ws; files by actix-files, gzip by its Compress",
+                  once, as in the chat example of actix-ws; files by actix-files, gzip by its Compress; TLS by rustls with ring",
         cannot: &[NO_DEFLATE],
         serve: actix::serve,
     },

@@ -17,6 +17,7 @@ mod may_minihttp;
 mod monoio;
 mod ntex;
 mod sockudo;
+mod tls;
 mod tokio_server;
 mod tungstenite;
 #[cfg(feature = "peers-uwebsockets")]
@@ -74,6 +75,8 @@ const OPTIONS: &[Opt] = &[
     Opt::value("dir", "FOLDER", "folder of the files below /files/"),
     Opt::value("deflate", "LEVEL", "compress the messages of the echo at this level, 1 to 9"),
     Opt::value("context", "kept|reset", "with --deflate: the compressors' context after each message (default reset)"),
+    Opt::value("tls-cert", "FILE", "serve with TLS: the certificate, in PEM; only for peers with the case wss"),
+    Opt::value("tls-key", "FILE", "its key, in PEM"),
     Opt::switch("list", "print the peers as lines of JSON and exit; takes no NAME"),
 ];
 
@@ -119,6 +122,13 @@ fn run() -> Outcome {
         let level = args.within("deflate", 1, [1, 9]).map_err(usage)?;
         let context = args.optional("context").map_err(usage)?.unwrap_or(Context::Reset);
         let _ = DEFLATE.set(Deflate { level, context });
+    }
+    let file = |name| args.optional::<PathBuf>(name).map_err(usage);
+    match (file("tls-cert")?, file("tls-key")?) {
+        (None, None) => {}
+        (Some(certificate), Some(key)) if peer.has("wss") => tls::set(tls::Files { certificate, key }),
+        (Some(_), Some(_)) => return Err(Usage(format!("{name} does not serve with TLS")).into()),
+        _ => return Err(Usage("--tls-cert and --tls-key go together".to_owned()).into()),
     }
     socket::raise_file_limit()?;
     (peer.serve)(address)

@@ -1,27 +1,39 @@
 //! tokio-tungstenite, batched: replies are fed, and flushed when no message is left to read.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::broadcast;
+use tokio_rustls::TlsAcceptor;
 use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
-use crate::{MESSAGE_BYTES_MAX, Outcome, tokio_server};
+use crate::{MESSAGE_BYTES_MAX, Outcome, tls, tokio_server};
 
 pub fn serve(address: SocketAddr) -> Outcome {
     let hub = tokio_server::hub();
+    let acceptor = tls::rustls()?.map(|config| TlsAcceptor::from(Arc::new(config)));
     tokio_server::serve(address, |stream| {
-        let hub = hub.clone();
+        let (hub, acceptor) = (hub.clone(), acceptor.clone());
         async move {
             // A connection error ends only this connection.
-            let _ = connection(stream, hub).await;
+            let _ = match acceptor {
+                None => connection(stream, hub).await,
+                Some(acceptor) => match acceptor.accept(stream).await {
+                    Ok(stream) => connection(stream, hub).await,
+                    Err(error) => Err(error.into()),
+                },
+            };
         }
     })
 }
 
-async fn connection(stream: TcpStream, hub: broadcast::Sender<Message>) -> Result<(), Error> {
+async fn connection<S>(stream: S, hub: broadcast::Sender<Message>) -> Result<(), Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let config = WebSocketConfig::default()
         .read_buffer_size(tokio_server::TUNGSTENITE_READ_BUFFER_BYTES)
         .max_message_size(Some(MESSAGE_BYTES_MAX))

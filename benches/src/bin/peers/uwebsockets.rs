@@ -1,4 +1,4 @@
-//! uWebSockets through its C interface: one thread, libuv, TLS unused, a topic for the hub.
+//! uWebSockets through its C interface: one thread, libuv, a topic for the hub.
 //!
 //! The functions of the interface are called on the thread that runs the application, with pointers they returned to it
 //! and with bytes they copy before they return. They call the handlers of a behaviour without a null check, so all are
@@ -6,15 +6,18 @@
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::net::SocketAddr;
+use std::os::unix::ffi::OsStrExt as _;
 use std::ptr;
 
 use libuwebsockets_sys as uws;
 use tidegate_benches::handshake::Context;
 
-use crate::{HELLO, MESSAGE_BYTES_MAX, Outcome};
+use crate::{HELLO, MESSAGE_BYTES_MAX, Outcome, tls};
 
-/// First argument of every function: no TLS.
-const PLAIN: c_int = 0;
+/// Returns the first argument of every function: whether the application speaks TLS.
+fn ssl() -> c_int {
+    c_int::from(tls::files().is_some())
+}
 
 /// Topic that all connections of the hub subscribe to.
 const TOPIC: &CStr = c"hub";
@@ -26,8 +29,22 @@ pub fn serve(address: SocketAddr) -> Outcome {
     let host = CString::new(address.ip().to_string())?;
     let config = uws::uws_app_listen_config_t { port: c_int::from(address.port()), host: host.as_ptr(), options: 0 };
     let mut listening = false;
+    let files = match tls::files() {
+        Some(files) => [&files.certificate, &files.key].map(|path| CString::new(path.as_os_str().as_bytes())),
+        None => [Ok(CString::default()), Ok(CString::default())],
+    };
+    let [certificate, key] = files;
+    let (certificate, key) = (certificate?, key?);
     // SAFETY: the C interface documents options of nulls and zeros as none.
-    let app = unsafe { uws::uws_create_app(PLAIN, std::mem::zeroed()) };
+    let mut options: uws::us_socket_context_options_t = unsafe { std::mem::zeroed() };
+    if tls::files().is_some() {
+        (options.cert_file_name, options.key_file_name) = (certificate.as_ptr(), key.as_ptr());
+    }
+    // SAFETY: the names of the files live until the function returns, which reads the files.
+    let app = unsafe { uws::uws_create_app(ssl(), options) };
+    if app.is_null() {
+        return Err("uWebSockets cannot use the certificate".into());
+    }
     let echoing = match crate::deflate() {
         Some(deflate) => uws::uws_socket_behavior_t {
             compression: compression(deflate.context),
@@ -39,17 +56,17 @@ pub fn serve(address: SocketAddr) -> Outcome {
     // SAFETY: the application lives until the process ends; its handlers get it as their user data. `host` and
     // `listening` live until `uws_app_run` has returned, and are used only before.
     unsafe {
-        uws::uws_ws(PLAIN, app, c"/ws".as_ptr(), echoing, app.cast());
-        uws::uws_ws(PLAIN, app, c"/hub".as_ptr(), publishing, app.cast());
-        uws::uws_app_get(PLAIN, app, c"/plaintext".as_ptr(), Some(respond), app.cast());
-        uws::uws_app_listen_with_config(PLAIN, app, config, Some(listened), ptr::from_mut(&mut listening).cast());
+        uws::uws_ws(ssl(), app, c"/ws".as_ptr(), echoing, app.cast());
+        uws::uws_ws(ssl(), app, c"/hub".as_ptr(), publishing, app.cast());
+        uws::uws_app_get(ssl(), app, c"/plaintext".as_ptr(), Some(respond), app.cast());
+        uws::uws_app_listen_with_config(ssl(), app, config, Some(listened), ptr::from_mut(&mut listening).cast());
     }
     // The handler is called before the function returns.
     if !listening {
         return Err(format!("cannot listen on {address}").into());
     }
     // SAFETY: as above; the loop is this thread's.
-    unsafe { uws::uws_app_run(PLAIN, app) };
+    unsafe { uws::uws_app_run(ssl(), app) };
     Err("the event loop of uWebSockets has ended".into())
 }
 
@@ -107,7 +124,7 @@ unsafe extern "C" fn echo(
     _: *mut c_void,
 ) {
     // SAFETY: the connection and the message are live during this call.
-    unsafe { uws::uws_ws_send(PLAIN, ws, message, length, opcode) };
+    unsafe { uws::uws_ws_send(ssl(), ws, message, length, opcode) };
 }
 
 unsafe extern "C" fn echo_compressed(
@@ -118,12 +135,12 @@ unsafe extern "C" fn echo_compressed(
     _: *mut c_void,
 ) {
     // SAFETY: the connection and the message are live during this call.
-    unsafe { uws::uws_ws_send_with_options(PLAIN, ws, message, length, opcode, true, true) };
+    unsafe { uws::uws_ws_send_with_options(ssl(), ws, message, length, opcode, true, true) };
 }
 
 unsafe extern "C" fn subscribe(ws: *mut uws::uws_websocket_t, _: *mut c_void) {
     // SAFETY: the connection is live during this call.
-    unsafe { uws::uws_ws_subscribe(PLAIN, ws, TOPIC.as_ptr(), TOPIC.count_bytes()) };
+    unsafe { uws::uws_ws_subscribe(ssl(), ws, TOPIC.as_ptr(), TOPIC.count_bytes()) };
 }
 
 unsafe extern "C" fn publish(
@@ -134,7 +151,7 @@ unsafe extern "C" fn publish(
     app: *mut c_void,
 ) {
     // SAFETY: the user data of this route is the application; the message is live during this call.
-    unsafe { uws::uws_publish(PLAIN, app.cast(), TOPIC.as_ptr(), TOPIC.count_bytes(), message, length, opcode, false) };
+    unsafe { uws::uws_publish(ssl(), app.cast(), TOPIC.as_ptr(), TOPIC.count_bytes(), message, length, opcode, false) };
 }
 
 unsafe extern "C" fn respond(response: *mut uws::uws_res_t, _: *mut uws::uws_req_t, _: *mut c_void) {
@@ -142,7 +159,7 @@ unsafe extern "C" fn respond(response: *mut uws::uws_res_t, _: *mut uws::uws_req
         // SAFETY: the response is live during the call of `respond`, and the texts have the lengths given.
         unsafe {
             uws::uws_res_write_header(
-                PLAIN,
+                ssl(),
                 response,
                 name.as_ptr().cast(),
                 name.len(),
@@ -154,7 +171,7 @@ unsafe extern "C" fn respond(response: *mut uws::uws_res_t, _: *mut uws::uws_req
     field("Server", "uWebSockets");
     field("Content-Type", "text/plain");
     // SAFETY: as above; the response is not used after.
-    unsafe { uws::uws_res_end(PLAIN, response, HELLO.as_ptr().cast(), HELLO.len(), false) };
+    unsafe { uws::uws_res_end(ssl(), response, HELLO.as_ptr().cast(), HELLO.len(), false) };
 }
 
 unsafe extern "C" fn opened_nothing(_: *mut uws::uws_websocket_t, _: *mut c_void) {}

@@ -1,199 +1,134 @@
-//! Measures wss: echoes and handshakes of Tidegate and of tokio-rustls with tungstenite. README.md of this package
-//! describes it.
+//! The load generator for TLS: WebSocket echoes, handshakes and idle connections, on rustls in one thread.
+//!
+//! It reports as the program `load` does. README.md of this package describes both.
 
-mod client;
-mod peer;
+mod connection;
+mod echo;
+mod handshakes;
+mod idle;
 
-use std::io::{BufRead, BufReader};
-use std::net::{SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::path::Path;
+use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
-use client::{Load, Outcome, Security};
 use rcgen::{CertificateParams, KeyPair};
 use rustls::client::Resumption;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 use tidegate_benches::args::{Args, Opt};
-use tidegate_benches::cpu;
+use tidegate_benches::config::Run;
+use tidegate_benches::error::LoadError;
+use tidegate_benches::report::Report;
+use tidegate_benches::{cpu, setup};
+
+use connection::Security;
+
+const OPTIONS: &[Opt] = &[
+    Opt::value("addr", "HOST:PORT", "address of the server, not a name; required"),
+    Opt::value("mode", "MODE", "echo, handshakes or idle (default echo)"),
+    Opt::value("protocol", "ws|wss", "with TLS, or without it to compare (default wss)"),
+    Opt::value("ca", "FILE", "certificate of the server or of its authority; required for wss"),
+    Opt::switch("resume", "handshakes: resume the session of an earlier connection"),
+    Opt::value("connections", "N", "number of connections, or of handshakes at a time (default 64)"),
+    Opt::value("size", "BYTES", "echo, idle: payload bytes per message (default 64)"),
+    Opt::value("seconds", "S", "time to measure (default 5); idle: time to rest (default 1)"),
+    Opt::value("warmup", "S", "time to run before measuring (default 1)"),
+    Opt::value("stall", "S", "fail when no reply arrives for this long (default 10)"),
+    Opt::value("core", "C", "pin to this core (default not pinned)"),
+    Opt::value("server-pid", "PID", "also report this process's processor time; idle: and memory"),
+    Opt::value("write-certificate", "FOLDER", "write certificate.pem and key.pem for localhost into it, and exit"),
+];
+
+/// The largest payload, in bytes.
+const PAYLOAD_BYTES_MAX: usize = 1 << 24;
+
+/// Default time that idle connections rest, in seconds.
+const IDLE_SECONDS: f64 = 1.0;
 
 type Failure = Box<dyn std::error::Error>;
 
-const OPTIONS: &[Opt] = &[
-    Opt::value("echo", "PROGRAM", "the example echo (default examples/echo next to this program)"),
-    Opt::value("seconds", "S", "time to measure (default 3)"),
-    Opt::value("rounds", "N", "runs of each row, of which the best counts (default 3)"),
-    Opt::value("only", "TEXT", "rows whose name contains this"),
-    Opt::value("hold", "N", "measure the server's memory for each of N connections, plain and with TLS, instead"),
-];
-
-/// A server under test: its name, its command, and whether it speaks TLS.
-struct Server {
-    name: &'static str,
-    command: Vec<String>,
-    encrypted: bool,
+/// The settings that all modes share.
+struct Load {
+    run: Run,
+    security: Security,
+    payload_bytes: usize,
 }
 
 fn main() -> ExitCode {
-    let words: Vec<String> = std::env::args().skip(1).collect();
-    let outcome = match &words[..] {
-        [first, address, certificate, key] if first == "peer" => peer::serve(address, certificate, key),
-        _ => run(),
-    };
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+    match run() {
+        Ok(Some(report)) => {
+            println!("{}", report.json());
+            eprintln!("{}", report.human());
+            ExitCode::SUCCESS
+        }
+        Ok(None) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{error}");
-            ExitCode::FAILURE
+            eprintln!("tls: {error}");
+            let code = error.downcast_ref::<LoadError>().map_or(64, |error| if error.is_stall() { 2 } else { 1 });
+            ExitCode::from(code)
         }
     }
 }
 
-fn run() -> Result<(), Failure> {
+/// Runs the program. Returns a report unless it only wrote a certificate.
+fn run() -> Result<Option<Report>, Failure> {
     let args = Args::parse(std::env::args().skip(1), OPTIONS)?;
-    let own = std::env::current_exe()?;
-    let beside = own.parent().unwrap_or(Path::new(".")).join("examples/echo");
-    let echo = args.optional::<PathBuf>("echo")?.unwrap_or(beside);
-    let time = args.seconds("seconds", 3.0)?;
-    let rounds = args.within("rounds", 3, [1, 100])?;
-    let only: String = args.optional("only")?.unwrap_or_default();
-    let held = args.within("hold", 0, [0, 1_000_000])?;
-    let folder = Folder::create()?;
-    let [certificate, key] = ["certificate.pem", "key.pem"].map(|name| folder.0.join(name).display().to_string());
-    let pair = KeyPair::generate()?;
-    std::fs::write(&certificate, CertificateParams::new(vec!["localhost".to_owned()])?.self_signed(&pair)?.pem())?;
-    std::fs::write(&key, pair.serialize_pem())?;
-    cpu::pin(1)?;
-    let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
-    let echo = |rest: &str| words(&format!("{} --addr {{addr}} --workers 1 {rest}", echo.display()));
-    let with = format!("--tls-cert {certificate} --tls-key {key}");
-    let servers = [
-        Server { name: "inline, plain", command: echo("--handlers inline"), encrypted: false },
-        Server { name: "inline", command: echo(&format!("--handlers inline {with}")), encrypted: true },
-        Server { name: "same-core, plain", command: echo("--handlers same-core"), encrypted: false },
-        Server { name: "same-core", command: echo(&format!("--handlers same-core {with}")), encrypted: true },
-        Server {
-            name: "portable",
-            command: echo(&format!("--engine portable --handlers inline {with}")),
-            encrypted: true,
-        },
-        Server {
-            name: "tokio-rustls + tungstenite",
-            command: words(&format!("{} peer {{addr}} {certificate} {key}", own.display())),
-            encrypted: true,
-        },
-    ];
-    let config = |resumes: bool| -> Result<Security, Failure> {
-        let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_file(&certificate)?)?;
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-        let mut config = builder.with_root_certificates(roots).with_no_client_auth();
-        config.resumption = if resumes { Resumption::in_memory_sessions(1024) } else { Resumption::disabled() };
-        Ok(Some(Arc::new(config)))
+    if let Some(folder) = args.optional::<String>("write-certificate")? {
+        write_certificate(Path::new(&folder))?;
+        return Ok(None);
+    }
+    if let Some(core) = args.optional("core")? {
+        cpu::pin(core)?;
+    }
+    let mode = args.optional::<String>("mode")?.unwrap_or_else(|| "echo".into());
+    let protocol = args.optional::<String>("protocol")?.unwrap_or_else(|| "wss".into());
+    let security = match protocol.as_str() {
+        "wss" => Some(client(&args.required::<String>("ca")?, args.has("resume"))?),
+        "ws" => None,
+        _ => return Err(format!("invalid --protocol {protocol:?}: must be ws or wss").into()),
     };
-    if held > 0 {
-        for server in servers.iter().take(2) {
-            hold(server, held, if server.encrypted { config(false)? } else { None })?;
-        }
-        return Ok(());
-    }
-    let rows = [
-        ("echo, 64 B, 64 connections", Load::Echo { connections: 64, size: 64 }, false),
-        ("echo, 64 B, 512 connections", Load::Echo { connections: 512, size: 64 }, false),
-        ("echo, 16 KiB, 64 connections", Load::Echo { connections: 64, size: 16 * 1024 }, false),
-        ("handshakes, full", Load::Handshakes { connections: 32 }, false),
-        ("handshakes, resumed", Load::Handshakes { connections: 32 }, true),
-    ];
-    for (row, load, resumes) in rows.into_iter().filter(|(row, ..)| row.contains(&only)) {
-        println!("\n{row}");
-        for server in &servers {
-            if !server.encrypted && matches!(load, Load::Handshakes { .. }) {
-                continue;
-            }
-            let mut best: Option<Outcome> = None;
-            for _ in 0..rounds {
-                let security = if server.encrypted { config(resumes)? } else { None };
-                let outcome = measure(server, load, &security, time)?;
-                if best.as_ref().is_none_or(|best| outcome.rate() > best.rate()) {
-                    best = Some(outcome);
-                }
-            }
-            if let Some(best) = best {
-                let (rate, cost) = (best.rate(), best.server_time_each());
-                println!("  {:28} {rate:>9.0} /s   server {cost:>7.2} us each", server.name);
-            }
-        }
-    }
-    Ok(())
-}
-
-/// A temporary folder, which is removed when it is dropped.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn create() -> std::io::Result<Self> {
-        let folder = std::env::temp_dir().join(format!("tidegate-bench-tls-{}", std::process::id()));
-        std::fs::create_dir_all(&folder)?;
-        Ok(Self(folder))
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        // What is left of it is in the folder for temporary files.
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
-/// A running server, which is killed when it is dropped.
-struct Running(Child, SocketAddr);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn start(server: &Server) -> Result<Running, Failure> {
-    // Free at this moment; nothing else on the machine is expected to take it.
-    let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-    let words: Vec<_> = server.command.iter().map(|word| word.replace("{addr}", &address.to_string())).collect();
-    let mut child = Command::new("taskset").args(["-c", "0"]).args(&words).stdout(Stdio::piped()).spawn()?;
-    let mut line = String::new();
-    if let Some(output) = child.stdout.take() {
-        BufReader::new(output).read_line(&mut line)?;
-    }
-    let running = Running(child, address);
-    if line.is_empty() { Err(format!("{words:?} does not start").into()) } else { Ok(running) }
-}
-
-fn measure(server: &Server, load: Load, security: &Security, time: Duration) -> Result<Outcome, Failure> {
-    let running = start(server)?;
-    client::run(running.1, load, security, time, || Ok(cpu::process_times(running.0.id())?.busy))
-}
-
-/// Opens connections, and prints what they cost the server when all of them are silent.
-fn hold(server: &Server, connections: usize, security: Security) -> Result<(), Failure> {
-    let running = start(server)?;
-    let memory = || -> Result<i64, Failure> {
-        let status = std::fs::read_to_string(format!("/proc/{}/smaps_rollup", running.0.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("Private_Dirty:")).ok_or("no Private_Dirty")?;
-        Ok(line.trim().trim_end_matches(" kB").parse::<i64>()? * 1024)
+    let load = Load {
+        run: Run {
+            address: args.required("addr")?,
+            connections: args.within("connections", 64, [1, 1_000_000])?,
+            stall: args.seconds("stall", 10.0)?,
+            warmup: args.seconds("warmup", 1.0)?,
+            measured: args.seconds("seconds", if mode == "idle" { IDLE_SECONDS } else { 5.0 })?,
+            server_pid: args.optional("server-pid")?,
+        },
+        security,
+        payload_bytes: args.within("size", 64, [0, PAYLOAD_BYTES_MAX])?,
     };
-    let first = client::open(running.1, 100, &security)?;
-    let before = memory()?;
-    let held = client::open(running.1, connections, &security)?;
-    let after = memory()?;
-    println!(
-        "{:28} {} bytes of user space for each of {connections}",
-        server.name,
-        (after - before) / connections as i64
-    );
-    drop((first, held));
+    setup::require_files(load.run.connections)?;
+    match mode.as_str() {
+        "echo" => Ok(Some(echo::run(&load)?)),
+        "idle" => Ok(Some(idle::run(&load)?)),
+        "handshakes" => match &load.security {
+            Some(config) => Ok(Some(handshakes::run(&load, config, args.has("resume"))?)),
+            None => Err("--mode handshakes needs --protocol wss".into()),
+        },
+        _ => Err(format!("invalid --mode {mode:?}: must be echo, handshakes or idle").into()),
+    }
+}
+
+/// Returns a client that trusts this certificate.
+fn client(authority: &str, resumes: bool) -> Result<Arc<ClientConfig>, Failure> {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(authority).map_err(|error| format!("{authority}: {error}"))?)?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    let mut config = builder.with_root_certificates(roots).with_no_client_auth();
+    config.resumption = if resumes { Resumption::in_memory_sessions(1024) } else { Resumption::disabled() };
+    Ok(Arc::new(config))
+}
+
+/// Writes a certificate for localhost and its key.
+fn write_certificate(folder: &Path) -> Result<(), Failure> {
+    let key = KeyPair::generate()?;
+    let certificate = CertificateParams::new(vec!["localhost".to_owned()])?.self_signed(&key)?;
+    std::fs::create_dir_all(folder)?;
+    std::fs::write(folder.join("certificate.pem"), certificate.pem())?;
+    std::fs::write(folder.join("key.pem"), key.serialize_pem())?;
     Ok(())
 }

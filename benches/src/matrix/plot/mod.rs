@@ -53,7 +53,7 @@ const PEERS: [RGBColor; 10] = [
 pub fn write_all(results: &Results, folder: &Path) -> Result<Vec<Picture>, Box<dyn Error>> {
     let mut pictures = Vec::new();
     // The memory of downloads is one number for each server.
-    let drawn = |case: &&Case| has_figures(results, case) && (case.kind == Kind::Idle || !case.measures_memory());
+    let drawn = |case: &&Case| has_figures(results, case) && (case.kind.is_idle() || !case.measures_memory());
     for case in CASES.iter().filter(drawn) {
         let file = format!("{}.svg", case.id);
         bars(results, case).write(&folder.join(&file))?;
@@ -85,12 +85,13 @@ fn bars(results: &Results, case: &Case) -> Bars {
         bars: line_up.iter().map(|(_, cell)| bar(cell, value, format)).collect(),
     };
     let panels = match case.kind {
-        Kind::Idle => vec![
+        kind if kind.is_idle() => vec![
             panel("user bytes each", |figures| figures.user_bytes, grouped),
             panel("kernel bytes each, both ends", |figures| figures.kernel_bytes, grouped),
         ],
         kind => {
-            let mut rate = panel(&format!("{} per second (* client-bound)", kind.unit()), |it| Some(it.rate), grouped);
+            let [measured, other] = if kind == Kind::Client { ["client", "server"] } else { ["server", "client"] };
+            let mut rate = panel(&format!("{} per second (* {other}-bound)", kind.unit()), |it| Some(it.rate), grouped);
             for ((_, cell), (_, text)) in line_up.iter().zip(&mut rate.bars) {
                 if cell.figures().is_some_and(|figures| figures.client_bound) {
                     text.push_str(" *");
@@ -98,8 +99,12 @@ fn bars(results: &Results, case: &Case) -> Bars {
             }
             let latency_title =
                 if kind == Kind::Broadcast { "p99 to the last subscriber, µs" } else { "p99 latency, µs" };
-            let cost = panel("server CPU each, µs", |figures| figures.server_cpu_us, significant);
-            vec![rate, cost, panel(latency_title, |figures| figures.latency_us[2], significant)]
+            let cost = panel(&format!("{measured} CPU each, µs"), |figures| figures.server_cpu_us, significant);
+            match kind {
+                // The clients do not measure it.
+                Kind::Client => vec![rate, cost],
+                _ => vec![rate, cost, panel(latency_title, |figures| figures.latency_us[2], significant)],
+            }
         }
     };
     let names = line_up.iter().map(|(server, _)| (label(server), colour_of_bar(server))).collect();

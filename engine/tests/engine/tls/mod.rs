@@ -2,6 +2,7 @@
 
 mod certificates;
 mod clients;
+mod deadlines;
 mod ends;
 mod handshakes;
 mod peer;

@@ -135,6 +135,30 @@ fn small_records_are_as_good_as_large_ones() {
     });
 }
 
+/// Each byte is a record, and many of them arrive together.
+#[test]
+fn records_of_one_byte() {
+    let authority = Authority::new();
+    on_every_engine(|setup| {
+        let (running, address) = start_tls(setup.config, authority.server(), echo);
+        for version in VERSIONS {
+            let mut client = client(address, &Arc::new(authority.client(version)));
+            shake_hands(&mut client).unwrap();
+            let mut records = Vec::new();
+            for byte in pattern(2000) {
+                client.conn.writer().write_all(&[byte]).unwrap();
+                client.conn.write_tls(&mut records).unwrap();
+            }
+            client.sock.write_all(&records).unwrap();
+            let mut back = vec![0; 2000];
+            client.read_exact(&mut back).unwrap();
+            assert!(back == pattern(2000), "the echo differs");
+            close(&mut client).unwrap();
+        }
+        finish(running);
+    });
+}
+
 /// Records of 16 KiB with marks just below, at and above a record.
 #[test]
 fn large_records_at_the_water_marks() {
