@@ -278,7 +278,7 @@ impl Connection {
 
     /// Returns the peer's address. It is captured when the connection is opened and stays available.
     pub fn peer_addr(&self) -> Address {
-        self.shared().peer
+        self.shared().peer()
     }
 
     /// Returns the local address: the one that the peer connected to, or from which this side has connected.
@@ -378,7 +378,7 @@ impl Connection {
         if let Some((timeout, schedule, waiting)) = queued {
             shared.notify(schedule);
             if let Some(timeout) = timeout {
-                shared.set_deadline(&shared.deadlines.lifetime, shared.worker.clock.tick_from_now(timeout));
+                shared.set_lifetime_deadline(shared.worker.clock.tick_from_now(timeout));
             }
             waiting.into_iter().for_each(Waker::wake);
         }

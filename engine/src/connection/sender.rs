@@ -405,19 +405,19 @@ impl ByteSender {
     /// Sets the read deadline. See [`Connection::set_read_deadline`](crate::Connection::set_read_deadline).
     pub fn set_read_deadline(&self, deadline: Option<Instant>) {
         let shared = &self.shared;
-        shared.set_deadline(&shared.deadlines.read, deadline.map_or(NEVER, |d| shared.worker.clock.tick_of(d)));
+        shared.set_read_deadline(deadline.map_or(NEVER, |d| shared.worker.clock.tick_of(d)));
     }
 
     /// Sets the lifetime deadline. See [`Connection::set_lifetime_deadline`](crate::Connection::set_lifetime_deadline).
     pub fn set_lifetime_deadline(&self, deadline: Option<Instant>) {
         let shared = &self.shared;
-        shared.set_deadline(&shared.deadlines.lifetime, deadline.map_or(NEVER, |d| shared.worker.clock.tick_of(d)));
+        shared.set_lifetime_deadline(deadline.map_or(NEVER, |d| shared.worker.clock.tick_of(d)));
     }
 
     /// Sets the write deadline. See [`Connection::set_write_deadline`](crate::Connection::set_write_deadline).
     pub fn set_write_deadline(&self, deadline: Option<Instant>) {
         let shared = &self.shared;
-        shared.set_deadline(&shared.deadlines.write, deadline.map_or(NEVER, |d| shared.worker.clock.tick_of(d)));
+        shared.set_write_deadline(deadline.map_or(NEVER, |d| shared.worker.clock.tick_of(d)));
     }
 }
 
@@ -425,7 +425,7 @@ impl ByteSender {
 impl ByteSender {
     /// Returns the peer's address.
     pub fn peer_addr(&self) -> Address {
-        self.shared.peer
+        self.shared.peer()
     }
 
     /// As [`Connection::received_bytes_total`](crate::Connection::received_bytes_total), from any task.

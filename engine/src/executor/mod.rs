@@ -173,8 +173,8 @@ impl RunQueue {
         let mut tasks = self.tasks.lock();
         let peer = match beat.task() {
             Pulse::ENDPOINT => None,
-            Pulse::STARTING => Some(tasks.starting.as_ref()?.peer),
-            place => Some(tasks.connection(place)?.peer),
+            Pulse::STARTING => Some(tasks.starting.as_ref()?.peer()),
+            place => Some(tasks.connection(place)?.peer()),
         };
         // A place is used again only after its task has ended, under this lock.
         (self.beat() == beat).then(|| (self.pulse.name(), peer))
@@ -267,7 +267,7 @@ impl Executor {
         let name = self.queue.pulse.name();
         match connection {
             Some(connection) => {
-                log::error!("{name} panicked and its connection with {} is closed: {message}", connection.peer);
+                log::error!("{name} panicked and its connection with {} is closed: {message}", connection.peer());
             }
             None => log::error!("{name} panicked and its connection is closed: {message}"),
         }

@@ -25,11 +25,11 @@ pub(crate) mod worker_shared;
 use std::sync::Arc;
 #[cfg(feature = "tls")]
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 use std::task::Waker;
 use std::time::Duration;
 
-use crate::address::Address;
+use crate::address::{Address, StoredAddress};
 use crate::shared::command::Command;
 use crate::shared::deadlines::{Deadlines, timeout_ticks};
 use crate::shared::inbound::Inbound;
@@ -63,8 +63,12 @@ pub(crate) struct ConnShared {
     /// Shared, because the connections of a listener have only a few different ones.
     pub(crate) local: Arc<LocalEnd>,
     pub(crate) deadlines: Deadlines,
-    pub(crate) peer: Address,
+    peer: StoredAddress,
 }
+
+// One of these, with the counts of an `Arc`, exists for each of very many idle connections.
+#[cfg(all(target_pointer_width = "64", not(loom)))]
+const _: () = assert!(size_of::<ConnShared>() <= 184);
 
 /// The end of a connection at this process.
 pub(crate) struct LocalEnd {
@@ -119,9 +123,13 @@ impl ConnShared {
             finished: AtomicBool::new(false),
             table: AtomicU8::new(0),
             task: AtomicU32::new(0),
-            peer,
+            peer: StoredAddress::new(peer),
             local,
         })
+    }
+
+    pub(crate) fn peer(&self) -> Address {
+        self.peer.get()
     }
 
     /// Returns what the TLS handshake agreed on.
@@ -248,14 +256,24 @@ impl ConnShared {
         self.draining.load(Ordering::Acquire)
     }
 
-    /// Sets one deadline. The worker is notified only if its timer would fire too late.
-    pub(crate) fn set_deadline(&self, which: &AtomicU64, tick: u64) {
-        which.store(tick, Ordering::SeqCst);
+    /// Sets the read deadline. The worker is notified only if its timer would fire too late.
+    pub(crate) fn set_read_deadline(&self, tick: u64) {
+        self.deadlines.read.store(tick, Ordering::SeqCst);
         self.notify_deadline(tick);
     }
 
     pub(crate) fn set_read_deadline_in(&self, duration: Duration) {
-        self.set_deadline(&self.deadlines.read, self.worker.clock.tick_from_now(duration));
+        self.set_read_deadline(self.worker.clock.tick_from_now(duration));
+    }
+
+    pub(crate) fn set_write_deadline(&self, tick: u64) {
+        self.outbound.lock().set_deadlines(|deadlines| deadlines.write = tick);
+        self.notify_deadline(tick);
+    }
+
+    pub(crate) fn set_lifetime_deadline(&self, tick: u64) {
+        self.outbound.lock().set_deadlines(|deadlines| deadlines.lifetime = tick);
+        self.notify_deadline(tick);
     }
 
     pub(crate) fn set_stall(&self, timeout: Option<Duration>) {

@@ -81,17 +81,28 @@ impl Segment {
     }
 }
 
+/// Queued segments and the sum of their bytes.
+#[derive(Debug, Default)]
+pub(crate) struct Segments {
+    pub(crate) list: VecDeque<Segment>,
+    /// Not kept up to date in a batch.
+    pub(crate) bytes: usize,
+}
+
+impl Segments {
+    pub(crate) fn push(&mut self, segment: Segment) {
+        self.bytes += segment.len();
+        self.list.push_back(segment);
+    }
+}
+
 /// The bytes of one send, owned by the driver until the send completes.
 #[derive(Debug)]
 pub(crate) struct SendBatch {
     /// Never empty. A single segment is the common case and needs no list.
     pub(crate) first: Segment,
     /// Never an empty list.
-    #[expect(
-        clippy::box_collection,
-        reason = "a batch is moved for each message, and rarely has more than one segment"
-    )]
-    pub(crate) rest: Option<Box<VecDeque<Segment>>>,
+    pub(crate) rest: Option<Box<Segments>>,
     /// Bytes of `first` that have been sent.
     pub(crate) offset: usize,
     /// The FIN follows these bytes at once, so they can wait for it and share its TCP segment.
@@ -100,10 +111,9 @@ pub(crate) struct SendBatch {
 
 impl SendBatch {
     /// Creates a batch of `segments`; `None` if there are none.
-    #[expect(clippy::box_collection, reason = "the box is kept for what follows the first segment")]
-    pub(crate) fn of(mut segments: Box<VecDeque<Segment>>) -> Option<Self> {
-        let first = segments.pop_front()?;
-        let rest = (!segments.is_empty()).then_some(segments);
+    pub(crate) fn of(mut segments: Box<Segments>) -> Option<Self> {
+        let first = segments.list.pop_front()?;
+        let rest = (!segments.list.is_empty()).then_some(segments);
         Some(Self { first, rest, offset: 0, awaits_fin: false })
     }
 
@@ -136,7 +146,7 @@ impl SendBatch {
     }
 
     fn rest(&self) -> impl Iterator<Item = &Segment> {
-        self.rest.iter().flat_map(|rest| rest.iter())
+        self.rest.iter().flat_map(|rest| rest.list.iter())
     }
 
     /// Records that `sent` more bytes have left. Returns whether all have.
@@ -161,8 +171,8 @@ impl SendBatch {
                 self.offset += left;
                 return true;
             };
-            let next = rest.pop_front();
-            if rest.is_empty() {
+            let next = rest.list.pop_front();
+            if rest.list.is_empty() {
                 self.rest = None;
             }
             self.offset = 0;
@@ -204,8 +214,9 @@ mod tests {
     use super::*;
 
     fn batch(segments: &[&[u8]]) -> SendBatch {
-        let segments = segments.iter().map(|bytes| Segment::from(bytes.to_vec()));
-        SendBatch::of(Box::new(segments.collect())).expect("there are segments")
+        let mut queued = Box::new(Segments::default());
+        segments.iter().for_each(|bytes| queued.push(Segment::from(bytes.to_vec())));
+        SendBatch::of(queued).expect("there are segments")
     }
 
     #[test]

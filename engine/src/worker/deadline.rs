@@ -84,18 +84,19 @@ impl Conn {
             let stalled = self.phase == Phase::Open;
             return Some(if stalled { CloseCause::WriteTimeout } else { CloseCause::Dropped });
         }
-        let deadlines = &self.shared.deadlines;
-        if deadlines.lifetime.load(Ordering::SeqCst) <= now {
+        let mut outbound = self.shared.outbound.lock();
+        let deadlines = outbound.deadlines();
+        if deadlines.lifetime <= now {
             return Some(CloseCause::LifetimeDeadline);
         }
-        let write = deadlines.write.load(Ordering::SeqCst);
-        if write <= now {
-            if self.shared.outbound.lock().bytes() > 0 {
+        if deadlines.write <= now {
+            if outbound.bytes() > 0 {
                 return Some(CloseCause::WriteDeadline);
             }
-            // Everything left in time: clear the deadline, unless a new one has just been set.
-            let _ = deadlines.write.compare_exchange(write, NEVER, Ordering::SeqCst, Ordering::SeqCst);
+            // Everything left in time.
+            outbound.set_deadlines(|deadlines| deadlines.write = NEVER);
         }
+        drop(outbound);
         if self.idle_deadline(now) <= now {
             return Some(CloseCause::IdleTimeout);
         }
@@ -153,15 +154,12 @@ impl Conn {
 
     /// Returns the earliest future deadline.
     fn next_deadline(&self, now: u64) -> u64 {
-        let deadlines = &self.shared.deadlines;
-        let read = match deadlines.read.load(Ordering::SeqCst) {
+        let read = match self.shared.deadlines.read.load(Ordering::SeqCst) {
             // The reader was woken for it and now checks by itself.
             passed if passed <= now => NEVER,
             read => read,
         };
-        read.min(deadlines.write.load(Ordering::SeqCst))
-            .min(deadlines.lifetime.load(Ordering::SeqCst))
-            .min(self.idle_deadline(now))
-            .min(self.close_at)
+        let others = self.shared.outbound.lock().deadlines();
+        read.min(others.write).min(others.lifetime).min(self.idle_deadline(now)).min(self.close_at)
     }
 }

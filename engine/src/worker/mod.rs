@@ -107,6 +107,8 @@ enum Due {
     Accept(usize),
     /// Take the next step of a shutdown.
     Drain,
+    /// Give back receive buffers that are not needed any more.
+    Trim,
 }
 
 pub(crate) struct Worker<D> {
@@ -141,6 +143,8 @@ pub(crate) struct Worker<D> {
     fired: Vec<Due>,
     /// Failures of the driver's `enter` since its last success.
     enter_failures: u32,
+    /// A timer for [`Due::Trim`] is armed.
+    trim_due: bool,
 }
 
 /// A shutdown in progress in this worker.
@@ -190,6 +194,7 @@ impl<D: Driver> Worker<D> {
             events: Vec::new(),
             fired: Vec::new(),
             enter_failures: 0,
+            trim_due: false,
         };
         for listener in 0..listeners {
             worker.arm_accept(listener);
@@ -284,6 +289,12 @@ impl<D: Driver> Worker<D> {
                 Due::Sleep(entry) => entry.fire(),
                 Due::Accept(listener) => self.retry_accept(listener),
                 Due::Drain => self.step_drain(),
+                Due::Trim => {
+                    self.trim_due = false;
+                    if self.driver.trim() {
+                        self.trim_later();
+                    }
+                }
             }
         }
         self.fired = fired;
@@ -345,10 +356,20 @@ impl<D: Driver> Worker<D> {
                 Event::Sent { key, result } => self.on_sent(key, result),
                 Event::FileFailed { key, error } => self.on_file_failed(key, &error),
                 Event::Closed { key } => self.on_closed(key),
+                Event::BuffersGrown => self.trim_later(),
                 Event::Connected { attempt, result } => self.on_connected(attempt, result),
             }
         }
         self.events = events;
+    }
+
+    /// Looks in a while whether the receive buffers in use are still needed.
+    #[cold]
+    fn trim_later(&mut self) {
+        if !std::mem::replace(&mut self.trim_due, true) {
+            let at = self.worker_shared.clock.now() + Clock::ticks_in(TRIM_INTERVAL);
+            self.wheel.insert(at, Due::Trim);
+        }
     }
 
     fn conn(&mut self, key: ConnKey) -> Option<&mut Conn> {
@@ -379,6 +400,9 @@ impl<D> Drop for Worker<D> {
         self.worker_shared.end();
     }
 }
+
+/// Time between two looks at the receive buffers that are in use.
+const TRIM_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Maximum failures of a driver in a row for lack of memory. A ring pauses for a millisecond after each.
 const ENTER_FAILURES_MAX: u32 = 10_000;

@@ -41,6 +41,8 @@ impl<D: Driver> Worker<D> {
         conn.received_at = now;
 
         let mut inbound = conn.shared.inbound.lock();
+        let wakes_endpoint = conn.shared.take_endpoint();
+        let waker = if wakes_endpoint { None } else { conn.shared.take_task(&mut inbound) };
         if len >= LEASE_BYTES_MIN {
             inbound.push(self.driver.lease(data));
         } else {
@@ -54,8 +56,6 @@ impl<D: Driver> Worker<D> {
             inbound.pause();
         }
         let paused = inbound.is_paused();
-        let wakes_endpoint = conn.shared.take_endpoint();
-        let waker = if wakes_endpoint { None } else { conn.shared.take_task(&mut inbound) };
         drop(inbound);
         if wakes_endpoint {
             conn.shared.wake_endpoint();

@@ -130,7 +130,7 @@ impl<D: Driver> Worker<D> {
     pub(super) fn on_file_failed(&mut self, key: ConnKey, error: &io::Error) {
         let Some(conn) = self.conn(key) else { return };
         conn.sending = false;
-        let peer = conn.shared.peer;
+        let peer = conn.shared.peer();
         if error.kind() == io::ErrorKind::UnexpectedEof {
             log::warn!("a file became shorter while it was sent, connection of {peer} closed");
         } else {

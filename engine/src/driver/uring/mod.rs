@@ -418,6 +418,15 @@ impl Driver for UringDriver {
         self.buffers.buffers_free_or_notify()
     }
 
+    fn trim(&mut self) -> bool {
+        if !self.ring.is_reaped() {
+            return true;
+        }
+        // SAFETY: every completion has been reaped. The kernel processes the ring's operations only while this thread
+        // enters it (DEFER_TASKRUN): sockets are polled, so no receive is handed to a kernel thread.
+        unsafe { self.buffers.trim() }
+    }
+
     fn enter(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()> {
         self.buffers.publish();
         self.ring.enter(timeout)?;

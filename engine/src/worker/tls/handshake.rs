@@ -4,7 +4,6 @@
 //! connections. Received bytes wait in the session until then.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::Waker;
 
 use super::{Session, Worker};
@@ -49,7 +48,7 @@ impl<D: Driver> Worker<D> {
         self.insert_session(key, session);
         let at = self.worker_shared.clock.after(timeout);
         if let Some(conn) = self.conn(key) {
-            conn.shared.deadlines.lifetime.store(at, Ordering::SeqCst);
+            conn.shared.outbound.lock().set_deadlines(|deadlines| deadlines.lifetime = at);
         }
         self.check_deadlines(key);
         if self.tls.handshakes >= handshakes_max {
@@ -218,7 +217,7 @@ impl<D: Driver> Worker<D> {
         let (info, eof, is_inbound) = (session.pump.take_info(), session.eof, session.outbound.is_none());
         let Some(conn) = self.conn(key) else { return };
         let shared = Arc::clone(&conn.shared);
-        shared.deadlines.lifetime.store(NEVER, Ordering::SeqCst);
+        shared.set_lifetime_deadline(NEVER);
         shared.set_tls(info);
         let waker = self.push_plain(key, plain);
         if is_inbound {

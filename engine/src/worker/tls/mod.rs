@@ -212,12 +212,13 @@ impl<D: Driver> Worker<D> {
         }
         let shared = &self.conn(key)?.shared;
         let mut inbound = shared.inbound.lock();
+        let reader = shared.take_reader(&mut inbound);
         if plain.len() < COALESCE_BYTES_MAX && inbound.try_extend_last(&plain) {
             buffer_pool::give(plain);
         } else {
             inbound.push(Chunk::from(plain));
         }
-        shared.take_reader(&mut inbound)
+        reader
     }
 
     /// Pauses receiving at the high mark. Returns whether it is paused.
@@ -381,7 +382,7 @@ impl<D: Driver> Worker<D> {
     fn fail_session(&mut self, key: ConnKey, failure: &Failure, ended: bool) {
         let Some(conn) = self.conn(key).filter(|conn| conn.phase != Phase::Closing) else { return };
         let shared = Arc::clone(&conn.shared);
-        log::debug!("TLS with {} failed: {failure}", shared.peer);
+        log::debug!("TLS with {} failed: {failure}", shared.peer());
         if conn.phase == Phase::Open {
             conn.phase = Phase::Flushing;
         }
@@ -393,7 +394,7 @@ impl<D: Driver> Worker<D> {
             inbound.finish(End::Failed(CloseCause::Tls));
             wakers.extend(shared.take_reader(&mut inbound));
         }
-        shared.deadlines.lifetime.store(NEVER, std::sync::atomic::Ordering::SeqCst);
+        shared.set_lifetime_deadline(NEVER);
         let Some(session) = self.tls.get(key) else { return };
         session.failed = true;
         session.held = None;
