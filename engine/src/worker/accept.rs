@@ -5,14 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::address::Address;
-use crate::clock::wheel::TimerId;
-use crate::clock::{Clock, NEVER};
+use crate::clock::wheel::{Links, TimerId};
+use crate::clock::{Clock, NEVER, RecentTick};
 use crate::connection::Connection;
 use crate::driver::{Accepted, Driver};
 use crate::executor::RunQueue;
 use crate::shared::deadlines::timeout_ticks;
 use crate::shared::key::ConnKey;
 use crate::shared::{ConnShared, LocalEnd};
+use crate::util::flags::Flags;
 
 use super::{Conn, Due, Phase, Receive, Worker};
 
@@ -74,16 +75,12 @@ impl<D: Driver> Worker<D> {
         let now = self.worker_shared.clock.now();
         self.conns[key.index as usize] = Some(Conn {
             shared: Arc::clone(&shared),
+            close_at: NEVER,
+            timer: Links::UNARMED,
+            received_at: RecentTick::new(now),
             phase: Phase::Open,
             receive: Receive::Paused,
-            sending: false,
-            watching: false,
-            counted_paused: false,
-            #[cfg(feature = "tls")]
-            encrypted: false,
-            timer: None,
-            received_at: now,
-            close_at: NEVER,
+            flags: Flags::default(),
         });
         self.open += 1;
         self.worker_shared.counters.connections.add(1);

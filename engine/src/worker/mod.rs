@@ -12,8 +12,9 @@ use std::task::Waker;
 use std::time::Duration;
 
 use crate::clock::Clock;
+use crate::clock::RecentTick;
 use crate::clock::sleep_entry::SleepEntry;
-use crate::clock::wheel::{TimerId, Wheel};
+use crate::clock::wheel::{Links, Lists, Wheel};
 use crate::config::Config;
 use crate::driver::{Driver, Event};
 use crate::error::CloseCause;
@@ -26,6 +27,7 @@ use crate::shared::wake_scope::WakeScope;
 use crate::shared::worker_shared::WorkerShared;
 use crate::shared::{ConnShared, LocalEnd};
 use crate::shutdown::{ShutdownPlan, ShutdownReport};
+use crate::util::flags::Flags;
 
 mod accept;
 mod backpressure;
@@ -81,27 +83,33 @@ enum Phase {
 /// A worker's side of one connection.
 struct Conn {
     shared: Arc<ConnShared>,
-    phase: Phase,
-    receive: Receive,
-    sending: bool,
-    /// The driver watches for the peer's end.
-    watching: bool,
-    /// Counted as paused in the statistics.
-    counted_paused: bool,
-    /// It has TLS, with its session in [`Worker::tls`].
-    #[cfg(feature = "tls")]
-    encrypted: bool,
-    timer: Option<TimerId>,
-    /// Tick of the last received bytes.
-    received_at: u64,
     /// Tick at which the connection is reset: a closing one that has not ended by then, or one whose send in flight
     /// makes no progress. Before that the peer's progress is checked (see `progress`).
     close_at: u64,
+    /// Its place among the connections that have a deadline, for the tick in `shared.deadlines.armed`.
+    timer: Links,
+    received_at: RecentTick,
+    phase: Phase,
+    receive: Receive,
+    flags: Flags,
 }
 
-/// The purpose of a timer.
+// One of these exists for each of very many idle connections.
+#[cfg(target_pointer_width = "64")]
+const _: () = assert!(size_of::<Option<Conn>>() <= 32);
+
+/// A send is in flight.
+const SENDING: u8 = 1;
+/// The driver watches for the peer's end.
+const WATCHING: u8 = 1 << 1;
+/// Counted as paused in the statistics.
+const COUNTED_PAUSED: u8 = 1 << 2;
+/// It has TLS, with its session in [`Worker::tls`].
+#[cfg(feature = "tls")]
+const ENCRYPTED: u8 = 1 << 3;
+
+/// The purpose of a timer that is not a connection's.
 enum Due {
-    Connection(ConnKey),
     Sleep(Arc<SleepEntry>),
     /// Arm a listener's accept again after a failure.
     Accept(usize),
@@ -117,6 +125,8 @@ pub(crate) struct Worker<D> {
     config: Arc<Config>,
     conns: Vec<Option<Conn>>,
     open: usize,
+    /// The connections that have a deadline.
+    timers: Lists,
     wheel: Wheel<Due>,
     starved: VecDeque<ConnKey>,
     /// Fan-outs with messages for members of this worker.
@@ -141,6 +151,8 @@ pub(crate) struct Worker<D> {
     commands: Vec<Command>,
     events: Vec<Event>,
     fired: Vec<Due>,
+    /// Connections whose timers have fired.
+    overdue: Vec<ConnKey>,
     /// Failures of the driver's `enter` since its last success.
     enter_failures: u32,
     /// A timer for [`Due::Trim`] is armed.
@@ -176,6 +188,7 @@ impl<D: Driver> Worker<D> {
             config,
             conns: Vec::new(),
             open: 0,
+            timers: Lists::new(now),
             wheel: Wheel::new(now),
             starved: VecDeque::new(),
             deliveries: VecDeque::new(),
@@ -193,6 +206,7 @@ impl<D: Driver> Worker<D> {
             commands: Vec::new(),
             events: Vec::new(),
             fired: Vec::new(),
+            overdue: Vec::new(),
             enter_failures: 0,
             trim_due: false,
         };
@@ -276,16 +290,11 @@ impl<D: Driver> Worker<D> {
     /// Acts on the timers that were due at the tick `now`.
     fn expire_timers(&mut self, now: u64) {
         self.worker_shared.clock.settle(now);
+        self.expire_deadlines(now);
         let mut fired = std::mem::take(&mut self.fired);
         self.wheel.expire(now, &mut fired);
         for due in fired.drain(..) {
             match due {
-                Due::Connection(key) => {
-                    if let Some(conn) = self.conn(key) {
-                        conn.timer = None;
-                        self.check_deadlines(key);
-                    }
-                }
                 Due::Sleep(entry) => entry.fire(),
                 Due::Accept(listener) => self.retry_accept(listener),
                 Due::Drain => self.step_drain(),
@@ -340,7 +349,8 @@ impl<D: Driver> Worker<D> {
     }
 
     fn until_next_timer(&self, elapsed: Duration) -> Option<Duration> {
-        let tick = self.wheel.next_tick()?;
+        let ticks = self.wheel.next_tick().into_iter().chain(self.timers.next_tick());
+        let tick = ticks.min()?;
         Some(Clock::since_epoch(tick).saturating_sub(elapsed))
     }
 

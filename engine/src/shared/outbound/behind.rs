@@ -9,8 +9,7 @@ use std::task::Waker;
 
 use bytes::Bytes;
 
-use super::flags::FULL;
-use super::{Outbound, OutboundMarks, Schedule, SendState};
+use super::{FULL, Outbound, OutboundMarks, Schedule, SendState};
 use crate::error::SendError;
 use crate::util::biased_lock::NoWaiting;
 

@@ -14,7 +14,7 @@ use crate::shared::key::ConnKey;
 use crate::tls::client_handshake::{ClientHandshake, SPEAKS_FIRST};
 use crate::tls::pump::Pump;
 use crate::worker::peer_end::note_peer_end;
-use crate::worker::{Phase, Receive};
+use crate::worker::{ENCRYPTED, Phase, Receive};
 
 /// Maximum handshakes that advance in a tick. A signature takes 20 µs (ECDSA) to 1 ms (RSA).
 const TICK_HANDSHAKES_MAX: usize = 8;
@@ -61,7 +61,7 @@ impl<D: Driver> Worker<D> {
     /// Begins the handshake of an outbound connection.
     pub(in crate::worker) fn begin_client_handshake(&mut self, key: ConnKey, handshake: Arc<ClientHandshake>) {
         let refused = match self.conn(key) {
-            Some(conn) if conn.encrypted => Some("the connection speaks TLS already"),
+            Some(conn) if conn.flags.has(ENCRYPTED) => Some("the connection speaks TLS already"),
             // Nothing that came in the clear may pass for what comes later.
             Some(conn) if !conn.shared.inbound.lock().is_empty() => Some(SPEAKS_FIRST),
             Some(conn) if conn.phase == Phase::Open => None,
@@ -92,7 +92,7 @@ impl<D: Driver> Worker<D> {
         }
         self.tls.all[index] = Some(session);
         if let Some(conn) = self.conn(key) {
-            conn.encrypted = true;
+            conn.flags.set(ENCRYPTED);
         }
     }
 

@@ -20,8 +20,8 @@ use bytes::Bytes;
 
 use super::peer_end::note_peer_end;
 use super::receive::LEASE_BYTES_MIN;
-use super::{Phase, Receive, Worker};
-use crate::clock::{Clock, NEVER};
+use super::{COUNTED_PAUSED, Phase, Receive, SENDING, Worker};
+use crate::clock::{Clock, NEVER, RecentTick};
 use crate::driver::{Driver, Received};
 use crate::error::CloseCause;
 use crate::shared::chunk::{COALESCE_BYTES_MAX, Chunk};
@@ -164,7 +164,7 @@ impl<D: Driver> Worker<D> {
         let len = bytes.len();
         self.worker_shared.counters.received_bytes_total.add(len as u64);
         self.worker_shared.counters.chunks_total.add(1);
-        conn.received_at = now;
+        conn.received_at = RecentTick::new(now);
         if session.pump.is_handshaking() && !session.failed {
             session.pump.feed(bytes);
             self.driver.recycle(data);
@@ -234,7 +234,7 @@ impl<D: Driver> Worker<D> {
         drop(inbound);
         if newly {
             self.worker_shared.counters.pauses_total.add(1);
-            if !std::mem::replace(&mut conn.counted_paused, true) {
+            if !conn.flags.replace(COUNTED_PAUSED) {
                 self.worker_shared.counters.paused.add(1);
             }
         }
@@ -278,7 +278,7 @@ impl<D: Driver> Worker<D> {
         let Some(conn) = self.conns.get_mut(key.index as usize).and_then(Option::as_mut) else { return };
         // After the end of the queue nothing can follow but the close.
         let last = conn.phase == Phase::Flushing && conn.shared.outbound.lock().is_last_batch();
-        let sending = conn.sending;
+        let sending = conn.flags.has(SENDING);
         let Some(session) = self.tls.get(key) else { return };
         if session.failed {
             return;
@@ -304,7 +304,7 @@ impl<D: Driver> Worker<D> {
     /// Sends control, unless a send is in flight, which is then followed by it.
     pub(super) fn send_control(&mut self, key: ConnKey) {
         let Some(conn) = self.conns.get_mut(key.index as usize).and_then(Option::as_mut) else { return };
-        if conn.sending || conn.phase == Phase::Closing {
+        if conn.flags.has(SENDING) || conn.phase == Phase::Closing {
             return;
         }
         let Some(session) = self.tls.get(key) else { return };
@@ -320,7 +320,7 @@ impl<D: Driver> Worker<D> {
     fn start_encrypted_send(&mut self, key: ConnKey, batch: SendBatch) {
         let now = self.worker_shared.clock.now();
         let Some(conn) = self.conn(key) else { return };
-        conn.sending = true;
+        conn.flags.set(SENDING);
         let due = conn.begin_stall_timeout(now);
         self.start_send(key, batch, due);
     }
@@ -410,7 +410,7 @@ impl<D: Driver> Worker<D> {
         self.end_handshake(key);
         self.set_close_deadline(key, Clock::since_epoch(first_check(Clock::ticks_in(self.config.flush_timeout))));
         let Some(conn) = self.conn(key) else { return };
-        let sending = conn.sending;
+        let sending = conn.flags.has(SENDING);
         if ended || conn.receive == Receive::Paused {
             self.arm_receive(key);
         }
