@@ -9,6 +9,7 @@ pub(crate) mod endpoints;
 pub mod label;
 pub(crate) mod lasting;
 mod pulse;
+pub(crate) mod successor;
 mod tasks;
 
 use std::cell::RefCell;
