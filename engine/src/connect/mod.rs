@@ -220,7 +220,7 @@ impl Connect {
     /// }
     /// ```
     pub fn on_worker_of(mut self, connection: &Connection) -> Self {
-        self.worker = Some(Arc::clone(&connection.sender().shared.worker));
+        self.worker = Some(Arc::clone(connection.sender().shared.worker()));
         self
     }
 }

@@ -332,7 +332,7 @@ impl Executor {
     fn start_connections(&mut self) {
         for connection in self.connections.drain(..) {
             let shared = &connection.sender().shared;
-            time::enter_first(&shared.worker);
+            time::enter_first(shared.worker());
             self.queue.tasks.lock().starting = Some(Arc::clone(shared));
             self.queue.pulse.begin(Pulse::STARTING);
             (self.start)(connection, &self.queue);
@@ -388,7 +388,7 @@ pub(crate) fn current_worker() -> Option<Arc<WorkerShared>> {
             place => tasks.connection(place),
         }
     };
-    connection.map(|connection| Arc::clone(&connection.worker))
+    connection.map(|connection| Arc::clone(connection.worker()))
 }
 
 fn next_local() -> Option<Runnable> {

@@ -50,7 +50,7 @@ pub(crate) struct Inbound {
 
 // One of these exists for each of very many idle connections.
 #[cfg(all(target_pointer_width = "64", not(loom)))]
-const _: () = assert!(size_of::<Inbound>() <= 48);
+const _: () = assert!(size_of::<Inbound>() <= 40);
 
 /// The first chunk, inline, so that an idle or prompt connection owns no queue memory. A reader mostly waits for it, so
 /// its waker has the same place.

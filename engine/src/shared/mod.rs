@@ -47,7 +47,6 @@ use crate::util::biased_lock::Biased;
 #[repr(C)]
 pub(crate) struct ConnShared {
     pub(crate) key: ConnKey,
-    pub(crate) worker: Arc<WorkerShared>,
     pub(crate) inbound: Biased<Inbound>,
     pub(crate) outbound: Biased<Outbound>,
     /// Set while the reader waits with its waker stored, and cleared by whichever event wakes it. Written under the
@@ -68,10 +67,11 @@ pub(crate) struct ConnShared {
 
 // One of these, with the counts of an `Arc`, exists for each of very many idle connections.
 #[cfg(all(target_pointer_width = "64", not(loom)))]
-const _: () = assert!(size_of::<ConnShared>() <= 184);
+const _: () = assert!(size_of::<ConnShared>() <= 152);
 
 /// The end of a connection at this process.
 pub(crate) struct LocalEnd {
+    pub(crate) worker: Arc<WorkerShared>,
     /// The queue of the executor that runs the handler, for an endpoint.
     pub(crate) ready: Arc<ReadyQueue>,
     pub(crate) address: Address,
@@ -87,8 +87,9 @@ impl LocalEnd {
     /// Stands for the listener of a connection that was not accepted.
     pub(crate) const OUTBOUND: usize = usize::MAX;
 
-    pub(crate) fn new(ready: &Arc<ReadyQueue>, address: Address, listener: usize) -> Self {
+    pub(crate) fn new(worker: &Arc<WorkerShared>, ready: &Arc<ReadyQueue>, address: Address, listener: usize) -> Self {
         Self {
+            worker: Arc::clone(worker),
             ready: Arc::clone(ready),
             address,
             listener,
@@ -103,7 +104,7 @@ impl LocalEnd {
         Self { tls: Some(OnceLock::new()), ..self }
     }
 
-    /// Returns whether connections without TLS can share one of the two.
+    /// Returns whether connections of one worker without TLS can share one of the two.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         let is_same_place = self.address == other.address && self.listener == other.listener;
         is_same_place && Arc::ptr_eq(&self.ready, &other.ready)
@@ -111,10 +112,9 @@ impl LocalEnd {
 }
 
 impl ConnShared {
-    pub(crate) fn new(key: ConnKey, worker: Arc<WorkerShared>, peer: Address, local: Arc<LocalEnd>) -> Arc<Self> {
+    pub(crate) fn new(key: ConnKey, peer: Address, local: Arc<LocalEnd>) -> Arc<Self> {
         Arc::new(Self {
             key,
-            worker,
             inbound: Biased::new(Inbound::new()),
             outbound: Biased::new(Outbound::new()),
             deadlines: Deadlines::new(),
@@ -126,6 +126,11 @@ impl ConnShared {
             peer: StoredAddress::new(peer),
             local,
         })
+    }
+
+    #[inline]
+    pub(crate) fn worker(&self) -> &Arc<WorkerShared> {
+        &self.local.worker
     }
 
     pub(crate) fn peer(&self) -> Address {
@@ -147,13 +152,13 @@ impl ConnShared {
     }
 
     pub(crate) fn post(&self, command: Command) {
-        wake_scope::post(&self.worker, command);
+        wake_scope::post(self.worker(), command);
     }
 
     /// Notifies the worker of queued bytes, if it is not yet scheduled to send.
     pub(crate) fn notify(&self, schedule: Schedule) {
         if schedule == Schedule::NeedsWake {
-            wake_scope::post(&self.worker, Command::Flush(self.key));
+            wake_scope::post(self.worker(), Command::Flush(self.key));
         }
     }
 
@@ -263,7 +268,7 @@ impl ConnShared {
     }
 
     pub(crate) fn set_read_deadline_in(&self, duration: Duration) {
-        self.set_read_deadline(self.worker.clock.tick_from_now(duration));
+        self.set_read_deadline(self.worker().clock.tick_from_now(duration));
     }
 
     pub(crate) fn set_write_deadline(&self, tick: u64) {

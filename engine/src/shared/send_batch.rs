@@ -6,7 +6,7 @@ use std::io;
 use bytes::Bytes;
 
 use crate::shared::file_part::FilePart;
-use crate::util::buffer_pool;
+use crate::util::buffer_pool::Buffer;
 use crate::util::contained::Contained;
 
 /// Maximum segments of a batch, and so of a vectored send. (IOV_MAX is 1024; the kernel copies a short list to its
@@ -27,7 +27,7 @@ pub(crate) enum Segment {
 /// What a segment owns alone. An enum of its own, because this fits into the space of the other variant of [`Segment`].
 #[derive(Debug)]
 pub(crate) enum Owned {
-    Bytes(Vec<u8>),
+    Bytes(Buffer),
     /// A part of a file, which is a batch by itself.
     File(Box<FilePart>),
 }
@@ -35,8 +35,14 @@ pub(crate) enum Owned {
 const _: () = assert!(size_of::<Segment>() == size_of::<Bytes>());
 
 impl From<Vec<u8>> for Segment {
-    #[inline]
     fn from(bytes: Vec<u8>) -> Self {
+        Self::from(Buffer::from(bytes))
+    }
+}
+
+impl From<Buffer> for Segment {
+    #[inline]
+    fn from(bytes: Buffer) -> Self {
         Self::Owned(Owned::Bytes(bytes))
     }
 }
@@ -53,8 +59,8 @@ impl Segment {
         if self.as_slice().len() <= BATCH_BYTES_MAX {
             return None;
         }
-        let mut bytes = match std::mem::replace(self, Self::from(Vec::new())) {
-            Self::Owned(Owned::Bytes(bytes)) => Bytes::from(bytes),
+        let mut bytes = match std::mem::replace(self, Self::from(Buffer::default())) {
+            Self::Owned(Owned::Bytes(bytes)) => Bytes::from(bytes.into_vec()),
             Self::Owned(Owned::File(_)) => Bytes::new(),
             Self::Shared(mut bytes) => bytes.take(),
         };
@@ -176,16 +182,7 @@ impl SendBatch {
                 self.rest = None;
             }
             self.offset = 0;
-            self.first = next.unwrap_or_else(|| Segment::from(Vec::new()));
-        }
-    }
-}
-
-/// The memory of a sent segment is reused for the next one.
-impl Drop for SendBatch {
-    fn drop(&mut self) {
-        if let Segment::Owned(Owned::Bytes(bytes)) = &mut self.first {
-            buffer_pool::give(std::mem::take(bytes));
+            self.first = next.unwrap_or_else(|| Segment::from(Buffer::default()));
         }
     }
 }
@@ -240,6 +237,6 @@ mod tests {
     #[test]
     fn the_memory_of_a_batch_is_used_again() {
         drop(batch(&[&[7; 1000]]));
-        assert!(buffer_pool::take().capacity() >= 1000);
+        assert!(Buffer::copy(b"").capacity() >= 1000);
     }
 }

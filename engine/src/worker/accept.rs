@@ -39,7 +39,8 @@ impl<D: Driver> Worker<D> {
         let key = accepted.key;
         #[cfg(feature = "tls")]
         let encrypted = self.is_listener_encrypted(accepted.listener);
-        let local = LocalEnd::new(self.handlers[self.next_handler].ready(), accepted.local, accepted.listener);
+        let ready = self.handlers[self.next_handler].ready();
+        let local = LocalEnd::new(&self.worker_shared, ready, accepted.local, accepted.listener);
         self.next_handler = (self.next_handler + 1) % self.handlers.len();
         #[cfg(feature = "tls")]
         let local = if encrypted { Arc::new(local.with_tls()) } else { self.share_local(local) };
@@ -68,7 +69,7 @@ impl<D: Driver> Worker<D> {
 
     /// Begins to serve an open socket. Its receive is not armed.
     pub(super) fn open_conn(&mut self, key: ConnKey, peer: Address, local: Arc<LocalEnd>) -> Arc<ConnShared> {
-        let shared = ConnShared::new(key, Arc::clone(&self.worker_shared), peer, local);
+        let shared = ConnShared::new(key, peer, local);
         while self.conns.len() <= key.index as usize {
             self.conns.push(None);
         }

@@ -18,7 +18,7 @@ impl<D: Driver> Worker<D> {
         }
         self.uncount_pause(key);
         let Some(conn) = self.conn(key) else { return };
-        conn.received_at = RecentTick::new(conn.shared.worker.clock.now());
+        conn.received_at = RecentTick::new(conn.shared.worker().clock.now());
         match conn.receive {
             Receive::Paused => self.arm_receive(key),
             // The receive goes on, or its end arms the next one.

@@ -20,7 +20,7 @@ use crate::shared::file_part::FilePart;
 use crate::shared::send_batch::{BATCH_BYTES_MAX, Segment, Segments, SendBatch, cut_batch};
 use crate::shared::waiters::{QueueDeadlines, Waiters};
 use crate::util::biased_lock::NoWaiting;
-use crate::util::buffer_pool;
+use crate::util::buffer_pool::Buffer;
 use crate::util::contained::Contained;
 use crate::util::flags::Flags;
 use farewell::Farewell;
@@ -55,7 +55,7 @@ pub(crate) enum SendState {
 /// lines it touches.
 #[repr(C)]
 pub(crate) struct Outbound {
-    tail: Vec<u8>,
+    tail: Buffer,
     /// Total bytes sent.
     sent_bytes: u64,
     /// Segments before the tail. An idle connection owns no queue.
@@ -72,7 +72,7 @@ pub(crate) struct Outbound {
 
 // One of these exists for each of very many idle connections.
 #[cfg(target_pointer_width = "64")]
-const _: () = assert!(size_of::<Outbound>() <= 56);
+const _: () = assert!(size_of::<Outbound>() <= 40);
 
 /// The worker is notified of queued bytes, or will check when the send in flight completes.
 const SCHEDULED: u8 = 1;
@@ -130,7 +130,7 @@ pub(crate) struct Dropped {
     _queued: Queued,
 }
 
-type Queued = (Vec<u8>, Option<Box<Segments>>);
+type Queued = (Buffer, Option<Box<Segments>>);
 
 /// What a request for a FIN needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,7 +152,7 @@ pub(crate) enum Offered {
 impl Outbound {
     pub(crate) fn new() -> Self {
         Self {
-            tail: Vec::new(),
+            tail: Buffer::default(),
             sent_bytes: 0,
             segments: None,
             waiters: Waiters::default(),
@@ -244,11 +244,9 @@ impl Outbound {
 
     #[inline]
     pub(crate) fn append(&mut self, encode: impl FnOnce(&mut Vec<u8>)) -> Schedule {
-        if self.tail.capacity() == 0 {
-            self.tail = buffer_pool::take();
-        }
-        let before = self.tail.len();
-        let mut appending = Appending { tail: &mut self.tail, before, done: false };
+        let tail = self.tail.vec_mut();
+        let before = tail.len();
+        let mut appending = Appending { tail, before, done: false };
         encode(appending.tail);
         appending.done = true;
         drop(appending);
@@ -263,7 +261,9 @@ impl Outbound {
     }
 
     pub(crate) fn append_shared(&mut self, head: &[u8], payload: Bytes) -> Schedule {
-        self.tail.extend_from_slice(head);
+        if !head.is_empty() {
+            self.tail.vec_mut().extend_from_slice(head);
+        }
         if payload.has_remaining() {
             self.seal_tail();
             self.segments.get_or_insert_default().push(Segment::Shared(Contained::new(payload)));
@@ -361,7 +361,7 @@ impl Outbound {
     /// the application, which may use the connection.
     pub(crate) fn take_dropped(&mut self) -> Dropped {
         let closed = matches!(self.state, SendState::Closed(_));
-        let queued = if closed { (std::mem::take(&mut self.tail), self.segments.take()) } else { Default::default() };
+        let queued = if closed { (self.tail.take(), self.segments.take()) } else { Default::default() };
         Dropped { _deferred: self.waiters.take_deferred(), _held: self.waiters.take_held(), _queued: queued }
     }
 
@@ -434,7 +434,7 @@ impl Outbound {
         self.flags.set(SCHEDULED);
         // A large tail becomes segments, so that it also leaves in steps.
         let mut batch = if self.segments.is_none() && queued_bytes <= BATCH_BYTES_MAX {
-            let first = Segment::from(std::mem::take(&mut self.tail));
+            let first = Segment::from(self.tail.take());
             SendBatch { first, rest: None, offset: 0, awaits_fin: false }
         } else {
             self.take_segments()?
@@ -488,7 +488,7 @@ impl Outbound {
 
     fn seal_tail(&mut self) {
         if !self.tail.is_empty() {
-            let tail = std::mem::take(&mut self.tail);
+            let tail = self.tail.take();
             self.segments.get_or_insert_default().push(tail.into());
         }
     }

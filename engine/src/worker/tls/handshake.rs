@@ -219,7 +219,7 @@ impl<D: Driver> Worker<D> {
         let shared = Arc::clone(&conn.shared);
         shared.set_lifetime_deadline(NEVER);
         shared.set_tls(info);
-        let waker = self.push_plain(key, plain);
+        let waker = self.push_plain(key, plain.into());
         if is_inbound {
             self.start_handler(shared);
         }

@@ -33,7 +33,7 @@ use crate::shared::send_batch::{Segment, SendBatch};
 use crate::tls::client_handshake::ClientHandshake;
 use crate::tls::pump::{Failure, Pump, encrypted_len_max};
 use crate::tls::server::CurrentConfig;
-use crate::util::buffer_pool;
+use crate::util::buffer_pool::Buffer;
 use crate::util::contained::Contained;
 use crate::worker::progress::first_check;
 
@@ -113,23 +113,27 @@ impl Session {
         slices: impl Iterator<Item = &'a [u8]>,
         len: usize,
         last: bool,
-    ) -> Result<Vec<u8>, Failure> {
+    ) -> Result<Buffer, Failure> {
         let space = self.control.len() + encrypted_len_max(len);
-        let mut out = if self.control.is_empty() { buffers::take(space) } else { std::mem::take(&mut self.control) };
+        let mut buffer = match self.control.is_empty() {
+            true => buffers::take(space),
+            false => std::mem::take(&mut self.control).into(),
+        };
+        let out = buffer.vec_mut();
         for plain in slices {
-            self.pump.encrypt(plain, &mut out)?;
+            self.pump.encrypt(plain, out)?;
         }
         if last {
-            self.pump.close(&mut out)?;
+            self.pump.close(out)?;
         }
-        Ok(out)
+        Ok(buffer)
     }
 }
 
 /// Returns the send of encrypted bytes. Its memory goes back to the pool that it came from.
-fn batch_of(bytes: Vec<u8>, awaits_fin: bool) -> SendBatch {
+fn batch_of(bytes: Buffer, awaits_fin: bool) -> SendBatch {
     let first = match buffers::is_large(&bytes) {
-        true => Segment::Shared(Contained::new(Bytes::from_owner(buffers::Large(bytes)))),
+        true => Segment::Shared(Contained::new(Bytes::from_owner(buffers::Large(bytes.into_vec())))),
         false => bytes.into(),
     };
     SendBatch { first, rest: None, offset: 0, awaits_fin }
@@ -185,8 +189,8 @@ impl<D: Driver> Worker<D> {
             self.driver.recycle(data);
             chunk
         };
-        let mut plain = buffer_pool::take();
-        let received = session.pump.receive(&mut chunk, &mut plain, &mut session.control);
+        let mut plain = Buffer::default();
+        let received = session.pump.receive(&mut chunk, plain.vec_mut(), &mut session.control);
         drop(chunk);
         let waker = self.push_plain(key, plain);
         let paused = self.pause_if_over_high(key);
@@ -205,17 +209,14 @@ impl<D: Driver> Worker<D> {
     }
 
     /// Queues plaintext for the handler. Returns the waker of a waiting reader.
-    fn push_plain(&mut self, key: ConnKey, plain: Vec<u8>) -> Option<Waker> {
+    fn push_plain(&mut self, key: ConnKey, plain: Buffer) -> Option<Waker> {
         if plain.is_empty() {
-            buffer_pool::give(plain);
             return None;
         }
         let shared = &self.conn(key)?.shared;
         let mut inbound = shared.inbound.lock();
         let reader = shared.take_reader(&mut inbound);
-        if plain.len() < COALESCE_BYTES_MAX && inbound.try_extend_last(&plain) {
-            buffer_pool::give(plain);
-        } else {
+        if plain.len() >= COALESCE_BYTES_MAX || !inbound.try_extend_last(&plain) {
             inbound.push(Chunk::from(plain));
         }
         reader
@@ -314,7 +315,7 @@ impl<D: Driver> Worker<D> {
         let control = std::mem::take(&mut session.control);
         session.control_in_flight = true;
         let awaits_fin = session.fin.is_some();
-        self.start_encrypted_send(key, batch_of(control, awaits_fin));
+        self.start_encrypted_send(key, batch_of(control.into(), awaits_fin));
     }
 
     fn start_encrypted_send(&mut self, key: ConnKey, batch: SendBatch) {
