@@ -7,14 +7,16 @@
 //! Invariant: an entry of level `l` lies in the slot given by the `l`-th group of bits of its deadline, and its
 //! deadline equals `now` in all groups above `l`.
 
+use super::NEVER;
+
 const SLOT_BITS: u32 = 6;
 const SLOTS: usize = 1 << SLOT_BITS;
 /// Four levels of 64 slots reach 2^24 ticks (37 hours at 8 ms); a more distant deadline is parked in the last level and
 /// placed again when its slot is reached.
 const LEVELS: usize = 4;
 
-/// The place of an entry in the lists of a wheel, which its owner keeps with it. Eight bytes, because there are very many
-/// entries.
+/// The place of an entry in the lists of a wheel, which its owner keeps with it. Eight bytes, because there are very
+/// many entries.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Links {
     /// The entry before this one, or [`HEAD`] plus the number of the list that it heads.
@@ -45,18 +47,25 @@ pub(crate) trait Entries {
 /// The lists of a wheel: entries ordered by deadline, with a coarser order for distant ones.
 pub(crate) struct Lists {
     now: u64,
+    /// What [`find_next`](Self::find_next) returns: a worker asks twice per tick.
+    next: u64,
     heads: Box<[u32; LEVELS * SLOTS]>,
     occupied: [u64; LEVELS],
 }
 
 impl Lists {
     pub(crate) fn new(now: u64) -> Self {
-        Self { now, heads: Box::new([END; LEVELS * SLOTS]), occupied: [0; LEVELS] }
+        Self { now, next: NEVER, heads: Box::new([END; LEVELS * SLOTS]), occupied: [0; LEVELS] }
     }
 
     /// Arms entry `index`, which must be in no list, for `deadline`. One in the past fires at the next
     /// [`expire`](Self::expire).
     pub(crate) fn insert(&mut self, entries: &mut impl Entries, index: u32, deadline: u64) {
+        self.place(entries, index, deadline);
+        self.next = self.find_next();
+    }
+
+    fn place(&mut self, entries: &mut impl Entries, index: u32, deadline: u64) {
         debug_assert!(index < HEAD, "{index} is out of range");
         let at = deadline.max(self.now);
         let level = match (at ^ self.now).checked_ilog2() {
@@ -91,37 +100,48 @@ impl Lists {
         if next != END {
             entries.links(next).prev = prev;
         }
+        self.next = self.find_next();
         true
     }
 
     /// Returns the tick at which the wheel next needs [`expire`](Self::expire), at or before the earliest deadline.
+    #[inline]
     pub(crate) fn next_tick(&self) -> Option<u64> {
-        (0..LEVELS).find(|&level| self.occupied[level] != 0).map(|level| {
-            let shift = SLOT_BITS * level as u32;
-            // Slots in turning order, from the current one on; a rotation is modulo their number. Above the lowest
-            // level the current slot holds only entries a whole turn ahead.
-            let turned = self.occupied[level].rotate_right((self.now >> shift) as u32);
-            let ahead = match (level, turned & 1) {
-                (0, 1) => 0,
-                _ => match (turned & !1).trailing_zeros() {
-                    64 => SLOTS as u64,
-                    slots => u64::from(slots),
-                },
-            };
-            ((self.now >> shift) + ahead) << shift
-        })
+        (self.next != NEVER).then_some(self.next)
+    }
+
+    /// Finds the next tick at which a slot with entries is reached, or [`NEVER`]. Time alone does not change it.
+    fn find_next(&self) -> u64 {
+        let Some(level) = (0..LEVELS).find(|&level| self.occupied[level] != 0) else { return NEVER };
+        let shift = SLOT_BITS * level as u32;
+        // Slots in turning order, from the current one on; a rotation is modulo their number. Above the lowest level
+        // the current slot holds only entries a whole turn ahead.
+        let turned = self.occupied[level].rotate_right((self.now >> shift) as u32);
+        let ahead = match (level, turned & 1) {
+            (0, 1) => 0,
+            _ => match (turned & !1).trailing_zeros() {
+                64 => SLOTS as u64,
+                slots => u64::from(slots),
+            },
+        };
+        ((self.now >> shift) + ahead) << shift
     }
 
     /// Advances to `now` and fires the entries that are due.
+    #[inline]
     pub(crate) fn expire(&mut self, entries: &mut impl Entries, now: u64) {
-        while let Some(tick) = self.next_tick() {
-            if tick > now {
-                break;
-            }
-            self.now = self.now.max(tick);
-            self.cascade(entries);
+        if self.next <= now {
+            self.expire_due(entries, now);
         }
         self.now = self.now.max(now);
+    }
+
+    fn expire_due(&mut self, entries: &mut impl Entries, now: u64) {
+        while self.next <= now {
+            self.now = self.now.max(self.next);
+            self.cascade(entries);
+            self.next = self.find_next();
+        }
     }
 
     /// Empties the slots that `self.now` has just reached, from the top level down.
@@ -139,7 +159,7 @@ impl Lists {
                 let next = std::mem::replace(entries.links(index), Links::UNARMED).next;
                 match entries.deadline(index) {
                     deadline if deadline <= self.now => entries.fire(index),
-                    deadline => self.insert(entries, index, deadline),
+                    deadline => self.place(entries, index, deadline),
                 }
                 index = next;
             }

@@ -349,3 +349,50 @@ impl BufferRing {
         std::mem::forget(Arc::clone(&self.pool));
     }
 }
+
+#[cfg(all(test, not(loom), not(miri)))]
+mod tests {
+    use super::*;
+
+    fn published(ring: &mut BufferRing) -> Vec<u16> {
+        let (tail, free) = (ring.tail, ring.free as u16);
+        let entries = (1..=free).map(|back| {
+            ring.tail = tail.wrapping_sub(back);
+            ring.entry_at_tail().bid()
+        });
+        let entries = entries.collect();
+        ring.tail = tail;
+        entries
+    }
+
+    #[test]
+    fn buffers_come_into_use_with_the_load_and_leave_after_it() {
+        let (count, bytes) = (512_u16, 4096);
+        let pages = Pages::small(usize::from(count) * bytes).unwrap();
+        let mut ring = BufferRing::new(pages, count, bytes, Signal::new(|| {})).unwrap();
+        assert_eq!((ring.circulating, ring.free), (32, 32));
+        let grown: Vec<_> = (0..20).map(|_| ring.filled()).collect();
+        assert_eq!(grown.iter().position(|grown| *grown), Some(15), "when half of them are filled");
+        assert_eq!((ring.circulating, ring.free), (64, 44));
+        (0..20).for_each(|buffer| ring.recycle(buffer));
+        let unused = ring.pool.address(50);
+        // SAFETY: the buffer is free and no kernel knows of it: the ring is not registered.
+        unsafe { unused.write(7) };
+        // SAFETY: there is no completion, because the ring is not registered.
+        assert!(unsafe { ring.trim() }, "20 were needed at a time");
+        assert_eq!(ring.circulating, 64);
+        // SAFETY: as above.
+        assert!(!unsafe { ring.trim() }, "none was needed since");
+        assert_eq!((ring.circulating, ring.free), (32, 32));
+        let mut all = published(&mut ring);
+        all.extend(&ring.reserve);
+        all.sort_unstable();
+        assert!(all.into_iter().eq(0..count), "each buffer is in one place");
+        for buffer in ring.reserve.clone() {
+            // SAFETY: as above.
+            assert_eq!(unsafe { ring.pool.address(buffer).read() }, 0, "its memory was given back");
+        }
+        (0..400).for_each(|_| drop(ring.filled()));
+        assert_eq!((ring.circulating, ring.free), (512, 112));
+    }
+}

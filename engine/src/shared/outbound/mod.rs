@@ -7,6 +7,7 @@
 mod behind;
 mod exclusive;
 mod farewell;
+mod flags;
 
 use std::collections::VecDeque;
 use std::task::Waker;
@@ -24,6 +25,7 @@ use crate::util::buffer_pool::Buffer;
 use crate::util::contained::Contained;
 use crate::util::flags::Flags;
 use farewell::Farewell;
+use flags::{ENDING, FIN, FIN_SENT, FLUSHING, FULL, PEER_ENDED, SCHEDULED};
 
 /// Payloads up to this size are copied into the pending bytes, because one contiguous send costs less than a vectored
 /// one.
@@ -73,21 +75,6 @@ pub(crate) struct Outbound {
 // One of these exists for each of very many idle connections.
 #[cfg(target_pointer_width = "64")]
 const _: () = assert!(size_of::<Outbound>() <= 40);
-
-/// The worker is notified of queued bytes, or will check when the send in flight completes.
-const SCHEDULED: u8 = 1;
-/// A sender was refused: waiters are woken at the low mark.
-const FULL: u8 = 1 << 1;
-/// A flush waits for queued bytes: waiters are woken after each batch.
-const FLUSHING: u8 = 1 << 2;
-/// A FIN is to follow the queued bytes.
-const FIN: u8 = 1 << 3;
-/// A FIN was sent.
-const FIN_SENT: u8 = 1 << 4;
-/// The connection was dropped: the command to send FIN after the queued bytes follows in the same turn.
-const ENDING: u8 = 1 << 5;
-/// The peer has ended its side.
-const PEER_ENDED: u8 = 1 << 6;
 
 /// Maximum bytes of a part of a file that is one batch, so that a batch is counted in 32 bits.
 const FILE_BATCH_BYTES_MAX: usize = 1 << 30;
