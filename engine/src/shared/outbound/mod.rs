@@ -295,7 +295,7 @@ impl Outbound {
             self.flags.set(SCHEDULED);
             self.in_flight_bytes = shared.len() as u32;
             let first = Segment::Shared(Contained::new(shared.clone()));
-            return Ok(Offered::Send(SendBatch { first, rest: None, offset: 0, awaits_fin: false }));
+            return Ok(Offered::Send(SendBatch { first, rest: None, offset: 0, more_follows: false }));
         }
         Ok(Offered::Queued(self.append_either(shared)))
     }
@@ -422,12 +422,12 @@ impl Outbound {
         // A large tail becomes segments, so that it also leaves in steps.
         let mut batch = if self.segments.is_none() && queued_bytes <= BATCH_BYTES_MAX {
             let first = Segment::from(self.tail.take());
-            SendBatch { first, rest: None, offset: 0, awaits_fin: false }
+            SendBatch { first, rest: None, offset: 0, more_follows: false }
         } else {
             self.take_segments()?
         };
         self.in_flight_bytes = batch.remaining() as u32;
-        batch.awaits_fin = self.flags.has(ENDING) && self.queued_bytes() == 0;
+        batch.more_follows |= self.flags.has(ENDING) && self.queued_bytes() == 0;
         Some(batch)
     }
 
@@ -437,7 +437,8 @@ impl Outbound {
         let count = cut_batch(&mut segments.list);
         let later = segments.list.split_off(count);
         let queued_bytes = segments.bytes;
-        let batch = SendBatch::of(segments)?;
+        let mut batch = SendBatch::of(segments)?;
+        batch.more_follows = later.front().is_some_and(Segment::is_file) && !batch.first.is_file();
         if !later.is_empty() {
             self.segments = Some(Box::new(Segments { list: later, bytes: queued_bytes - batch.remaining() }));
         }
