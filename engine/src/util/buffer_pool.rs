@@ -23,7 +23,7 @@ struct Pool {
     bytes: usize,
 }
 
-#[expect(clippy::box_collection, reason = "a buffer is moved several times for each message")]
+/// In a box, because it is moved several times for each message.
 type Boxed = Box<Vec<u8>>;
 
 thread_local! {
