@@ -1,7 +1,8 @@
 //! The address of one end of a connection.
 
 use std::fmt;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4};
+use std::ptr;
 
 use socket2::SockAddr;
 
@@ -70,5 +71,78 @@ impl fmt::Display for Address {
             Self::Ip(address) => address.fmt(f),
             Self::Unix => f.write_str("unix"),
         }
+    }
+}
+
+/// An address in the size of a pointer, for each of very many connections. Where it does not fit it is on the heap: an
+/// IPv6 address, and on systems of 32 bits every IP address.
+pub(crate) struct StoredAddress(*const Address);
+
+/// The bits of an address in place of a pointer, from the lowest: a one, which no pointer has; whether it is an IPv4
+/// address; from bit 8 on the port; from bit 24 on the IP address.
+const IN_PLACE: u64 = 1;
+const IS_V4: u64 = 1 << 1;
+const PORT_SHIFT: u32 = 8;
+const IP_SHIFT: u32 = 24;
+
+const _: () = assert!(align_of::<Address>() > 1);
+
+// SAFETY: it owns its address, which is plain data and never changes.
+unsafe impl Send for StoredAddress {}
+// SAFETY: as above.
+unsafe impl Sync for StoredAddress {}
+
+impl StoredAddress {
+    pub(crate) fn new(address: Address) -> Self {
+        let word = match address {
+            Address::Unix => Some(IN_PLACE),
+            Address::Ip(SocketAddr::V4(v4)) => {
+                let (ip, port) = (u64::from(v4.ip().to_bits()), u64::from(v4.port()));
+                Some(ip << IP_SHIFT | port << PORT_SHIFT | IS_V4 | IN_PLACE)
+            }
+            Address::Ip(SocketAddr::V6(_)) => None,
+        };
+        match word.and_then(|word| usize::try_from(word).ok()) {
+            Some(word) => Self(ptr::without_provenance(word)),
+            None => Self(Box::into_raw(Box::new(address))),
+        }
+    }
+
+    pub(crate) fn get(&self) -> Address {
+        let word = self.0.addr() as u64;
+        if word & IN_PLACE == 0 {
+            // SAFETY: without the bit it is the pointer of a box, which lives as long as `self`.
+            return unsafe { *self.0 };
+        }
+        if word & IS_V4 == 0 {
+            return Address::Unix;
+        }
+        let ip = Ipv4Addr::from_bits((word >> IP_SHIFT) as u32);
+        Address::Ip(SocketAddrV4::new(ip, (word >> PORT_SHIFT) as u16).into())
+    }
+}
+
+impl Drop for StoredAddress {
+    fn drop(&mut self) {
+        if self.0.addr() as u64 & IN_PLACE == 0 {
+            // SAFETY: as in `get`; it was made by `Box::into_raw`, and nothing uses it afterwards.
+            drop(unsafe { Box::from_raw(self.0.cast_mut()) });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_address_is_stored() {
+        let addresses = ["0.0.0.0:0", "255.255.255.255:65535", "192.0.2.1:50000", "[::]:0", "[2001:db8::1]:443"];
+        let ip = addresses.map(|address| Address::Ip(address.parse().expect("an address")));
+        let scoped = Address::Ip(std::net::SocketAddrV6::new(Ipv6Addr::LOCALHOST, 7, 8, 9).into());
+        for address in ip.into_iter().chain([Address::Unix, scoped]) {
+            assert_eq!(StoredAddress::new(address).get(), address);
+        }
+        assert_eq!(size_of::<StoredAddress>(), size_of::<usize>());
     }
 }

@@ -45,6 +45,7 @@
 //! | read and send files | [`file`](mod@file), [`ByteSender::append_file`] |
 //! | start a task on a handler's thread | [`spawn_local`] |
 //! | serve a connection without a task | [`adopt`], [`EndpointTable`], [`IdleConnection`] |
+//! | go on with another task | [`succeed`] |
 //! | run code on the threads of handlers | [`ThreadHooks`] |
 //! | send one message to many connections | [`FanOut`] |
 //! | write blocking code | [`blocking`], [`block_on`] |
@@ -107,6 +108,7 @@ pub use error::{CloseCause, ConfigError, Error, GatheringError, ReceiveError, Se
 pub use executor::endpoints::{EndpointTable, adopt};
 #[doc(hidden)]
 pub use executor::label as handler_label;
+pub use executor::successor::succeed;
 pub use fanout::{
     DeliveryReport, FanOut, JoinOptions, MemberId, Membership, Publish, PublishBudget, PublishError, Receipt, SlowHook,
     SlowMemberPolicy,

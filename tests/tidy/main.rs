@@ -26,6 +26,7 @@ const LONG_FILES: &[(&str, &str)] = &[];
 
 /// Where `unsafe` may stand, as a file or, with a slash at its end, a folder, and why.
 const UNSAFE_PLACES: &[(&str, &str)] = &[
+    ("engine/src/address.rs", "an address in place of a pointer, in one word of each connection"),
     ("engine/src/driver/", "system calls and memory shared with the kernel"),
     ("engine/src/engine/signals.rs", "signal dispositions and the handler of two signals"),
     (

@@ -120,8 +120,46 @@ impl Clock {
     }
 }
 
+/// A tick in the past in 32 bits. A tick more than a year ago is taken for a later one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RecentTick(u32);
+
+/// The ticks, over two hours, by which a recent tick can be ahead of the time that it is compared with.
+const AHEAD_TICKS_MAX: u64 = 1 << 20;
+
+impl RecentTick {
+    #[inline]
+    pub(crate) fn new(tick: u64) -> Self {
+        Self(tick as u32)
+    }
+
+    /// Returns the whole number, at `now`.
+    pub(crate) fn at(self, now: u64) -> u64 {
+        let bound = now.saturating_add(AHEAD_TICKS_MAX);
+        bound.saturating_sub(u64::from((bound as u32).wrapping_sub(self.0)))
+    }
+}
+
 impl From<Instant> for Clock {
     fn from(epoch: Instant) -> Self {
         Self::new(epoch)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_recent_tick_is_known_from_its_lower_half() {
+        for now in [0, 1, 5000, u64::from(u32::MAX) - 1, u64::from(u32::MAX) + 1, 3 << 32, (3 << 32) + 77] {
+            for before in [0, 1, 1000, 1 << 31, (1 << 32) - AHEAD_TICKS_MAX - 1] {
+                let tick = now.saturating_sub(before);
+                assert_eq!(RecentTick::new(tick).at(now), tick, "{before} before {now}");
+            }
+            for ahead in [1, 1000, AHEAD_TICKS_MAX - 1] {
+                assert_eq!(RecentTick::new(now + ahead).at(now), now + ahead, "{ahead} ahead of {now}");
+            }
+        }
     }
 }

@@ -2,138 +2,71 @@
 //!
 //! Insertion, removal and expiry are O(1) (an entry moves down at most [`LEVELS`] − 1 times); the next tick that needs
 //! attention is found from one bitmap per level, without touching the entries. Time is in ticks of the owner's
-//! choosing. An entry never fires before its tick.
+//! choosing. An entry never fires before its tick. [`Lists`] leaves the entries to their owner, [`Wheel`] keeps them.
 //!
 //! Invariant: an entry of level `l` lies in the slot given by the `l`-th group of bits of its deadline, and its
 //! deadline equals `now` in all groups above `l`.
+
+use super::NEVER;
 
 const SLOT_BITS: u32 = 6;
 const SLOTS: usize = 1 << SLOT_BITS;
 /// Four levels of 64 slots reach 2^24 ticks (37 hours at 8 ms); a more distant deadline is parked in the last level and
 /// placed again when its slot is reached.
 const LEVELS: usize = 4;
-const NONE: u32 = u32::MAX;
 
-/// Identifies an entry of a wheel until it fires or is removed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct TimerId(u32);
-
-enum Entry<T> {
-    Free { next: u32 },
-    Armed { deadline: u64, payload: T, list: u32, prev: u32, next: u32 },
+/// The place of an entry in the lists of a wheel, which its owner keeps with it. Eight bytes, because there are very
+/// many entries.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Links {
+    /// The entry before this one, or [`HEAD`] plus the number of the list that it heads.
+    prev: u32,
+    /// The entry behind this one, [`END`], or [`UNARMED`].
+    next: u32,
 }
 
-/// Entries ordered by deadline, with a coarser order for distant ones.
-pub(crate) struct Wheel<T> {
+/// Numbers of entries are below these.
+const HEAD: u32 = u32::MAX - (LEVELS * SLOTS) as u32 - 1;
+const UNARMED: u32 = u32::MAX - 1;
+const END: u32 = u32::MAX;
+
+impl Links {
+    /// The links of an entry in no list.
+    pub(crate) const UNARMED: Self = Self { prev: END, next: UNARMED };
+}
+
+/// The entries of a wheel, by number.
+pub(crate) trait Entries {
+    fn links(&mut self, index: u32) -> &mut Links;
+    /// Returns the deadline with which an entry was inserted.
+    fn deadline(&self, index: u32) -> u64;
+    /// Takes note that an entry, which is in no list any more, is due.
+    fn fire(&mut self, index: u32);
+}
+
+/// The lists of a wheel: entries ordered by deadline, with a coarser order for distant ones.
+pub(crate) struct Lists {
     now: u64,
-    entries: Vec<Entry<T>>,
-    free: u32,
+    /// What [`find_next`](Self::find_next) returns: a worker asks twice per tick.
+    next: u64,
     heads: Box<[u32; LEVELS * SLOTS]>,
     occupied: [u64; LEVELS],
 }
 
-impl<T> Wheel<T> {
+impl Lists {
     pub(crate) fn new(now: u64) -> Self {
-        Self { now, entries: Vec::new(), free: NONE, heads: Box::new([NONE; LEVELS * SLOTS]), occupied: [0; LEVELS] }
+        Self { now, next: NEVER, heads: Box::new([END; LEVELS * SLOTS]), occupied: [0; LEVELS] }
     }
 
-    /// Arms an entry for `deadline`. One in the past fires at the next [`expire`](Self::expire).
-    pub(crate) fn insert(&mut self, deadline: u64, payload: T) -> TimerId {
-        let index = self.allocate();
-        self.place(index, deadline, payload);
-        TimerId(index)
+    /// Arms entry `index`, which must be in no list, for `deadline`. One in the past fires at the next
+    /// [`expire`](Self::expire).
+    pub(crate) fn insert(&mut self, entries: &mut impl Entries, index: u32, deadline: u64) {
+        self.place(entries, index, deadline);
+        self.next = self.find_next();
     }
 
-    /// Disarms an entry. Returns `None` if it has already fired. Ids are reused, so the owner must forget an id when it
-    /// fires.
-    pub(crate) fn remove(&mut self, id: TimerId) -> Option<T> {
-        if !matches!(self.entries.get(id.0 as usize), Some(Entry::Armed { .. })) {
-            return None;
-        }
-        self.unlink(id.0);
-        let payload = self.release(id.0)?;
-        Some(payload.1)
-    }
-
-    /// Returns the tick at which the wheel next needs [`expire`](Self::expire), at or before the earliest deadline.
-    pub(crate) fn next_tick(&self) -> Option<u64> {
-        (0..LEVELS).find(|&level| self.occupied[level] != 0).map(|level| {
-            let shift = SLOT_BITS * level as u32;
-            // Slots in turning order, from the current one on; a rotation is modulo their number. Above the lowest
-            // level the current slot holds only entries a whole turn ahead.
-            let turned = self.occupied[level].rotate_right((self.now >> shift) as u32);
-            let ahead = match (level, turned & 1) {
-                (0, 1) => 0,
-                _ => match (turned & !1).trailing_zeros() {
-                    64 => SLOTS as u64,
-                    slots => u64::from(slots),
-                },
-            };
-            ((self.now >> shift) + ahead) << shift
-        })
-    }
-
-    /// Advances to `now` and moves the payloads that are due into `fired`.
-    pub(crate) fn expire(&mut self, now: u64, fired: &mut Vec<T>) {
-        while let Some(tick) = self.next_tick() {
-            if tick > now {
-                break;
-            }
-            self.now = self.now.max(tick);
-            self.cascade(fired);
-        }
-        self.now = self.now.max(now);
-    }
-
-    /// Removes every entry, in no particular order.
-    pub(crate) fn drain(&mut self) -> Vec<T> {
-        (0..self.entries.len() as u32).filter_map(|index| self.remove(TimerId(index))).collect()
-    }
-
-    /// Empties the slots that `self.now` has just reached, from the top level down.
-    fn cascade(&mut self, fired: &mut Vec<T>) {
-        for level in (0..LEVELS).rev() {
-            let shift = SLOT_BITS * level as u32;
-            if !self.now.is_multiple_of(1 << shift) {
-                continue;
-            }
-            let list = level * SLOTS + (self.now >> shift) as usize % SLOTS;
-            // Detached first, because a parked distant deadline can be placed into this very slot again.
-            let mut index = std::mem::replace(&mut self.heads[list], NONE);
-            self.occupied[level] &= !(1 << (list % SLOTS));
-            while index != NONE {
-                let next = match &self.entries[index as usize] {
-                    Entry::Armed { next, .. } => *next,
-                    Entry::Free { .. } => NONE,
-                };
-                if let Some((deadline, payload)) = self.take(index) {
-                    if deadline <= self.now {
-                        self.entries[index as usize] = Entry::Free { next: self.free };
-                        self.free = index;
-                        fired.push(payload);
-                    } else {
-                        self.place(index, deadline, payload);
-                    }
-                }
-                index = next;
-            }
-        }
-    }
-
-    fn allocate(&mut self) -> u32 {
-        if self.free == NONE {
-            self.entries.push(Entry::Free { next: NONE });
-            return (self.entries.len() - 1) as u32;
-        }
-        let index = self.free;
-        if let Entry::Free { next } = self.entries[index as usize] {
-            self.free = next;
-        }
-        index
-    }
-
-    /// Links entry `index`, which must be in no list, into the slot of its deadline.
-    fn place(&mut self, index: u32, deadline: u64, payload: T) {
+    fn place(&mut self, entries: &mut impl Entries, index: u32, deadline: u64) {
+        debug_assert!(index < HEAD, "{index} is out of range");
         let at = deadline.max(self.now);
         let level = match (at ^ self.now).checked_ilog2() {
             None => 0,
@@ -142,47 +75,186 @@ impl<T> Wheel<T> {
         let slot = (at >> (SLOT_BITS * level as u32)) as usize % SLOTS;
         let list = level * SLOTS + slot;
         let next = std::mem::replace(&mut self.heads[list], index);
-        self.set_prev(next, index);
+        if next != END {
+            entries.links(next).prev = index;
+        }
         self.occupied[level] |= 1 << slot;
-        self.entries[index as usize] = Entry::Armed { deadline, payload, list: list as u32, prev: NONE, next };
+        *entries.links(index) = Links { prev: HEAD + list as u32, next };
     }
 
-    fn unlink(&mut self, index: u32) {
-        let Entry::Armed { list, prev, next, .. } = self.entries[index as usize] else { return };
-        if prev == NONE {
-            self.heads[list as usize] = next;
-            if next == NONE {
-                self.occupied[list as usize / SLOTS] &= !(1 << (list as usize % SLOTS));
-            }
-        } else if let Entry::Armed { next: after, .. } = &mut self.entries[prev as usize] {
-            *after = next;
+    /// Disarms an entry. Returns whether it was armed.
+    pub(crate) fn remove(&mut self, entries: &mut impl Entries, index: u32) -> bool {
+        let Links { prev, next } = std::mem::replace(entries.links(index), Links::UNARMED);
+        if next == UNARMED {
+            return false;
         }
-        self.set_prev(next, prev);
-    }
-
-    fn set_prev(&mut self, index: u32, value: u32) {
-        if index != NONE
-            && let Entry::Armed { prev, .. } = &mut self.entries[index as usize]
-        {
-            *prev = value;
-        }
-    }
-
-    fn release(&mut self, index: u32) -> Option<(u64, T)> {
-        let taken = self.take(index)?;
-        self.entries[index as usize] = Entry::Free { next: self.free };
-        self.free = index;
-        Some(taken)
-    }
-
-    fn take(&mut self, index: u32) -> Option<(u64, T)> {
-        match std::mem::replace(&mut self.entries[index as usize], Entry::Free { next: NONE }) {
-            Entry::Armed { deadline, payload, .. } => Some((deadline, payload)),
-            Entry::Free { next } => {
-                self.entries[index as usize] = Entry::Free { next };
-                None
+        if prev < HEAD {
+            entries.links(prev).next = next;
+        } else {
+            let list = (prev - HEAD) as usize;
+            self.heads[list] = next;
+            if next == END {
+                self.occupied[list / SLOTS] &= !(1 << (list % SLOTS));
             }
         }
+        if next != END {
+            entries.links(next).prev = prev;
+        }
+        self.next = self.find_next();
+        true
+    }
+
+    /// Returns the tick at which the wheel next needs [`expire`](Self::expire), at or before the earliest deadline.
+    #[inline]
+    pub(crate) fn next_tick(&self) -> Option<u64> {
+        (self.next != NEVER).then_some(self.next)
+    }
+
+    /// Finds the next tick at which a slot with entries is reached, or [`NEVER`]. Time alone does not change it.
+    fn find_next(&self) -> u64 {
+        let Some(level) = (0..LEVELS).find(|&level| self.occupied[level] != 0) else { return NEVER };
+        let shift = SLOT_BITS * level as u32;
+        // Slots in turning order, from the current one on; a rotation is modulo their number. Above the lowest level
+        // the current slot holds only entries a whole turn ahead.
+        let turned = self.occupied[level].rotate_right((self.now >> shift) as u32);
+        let ahead = match (level, turned & 1) {
+            (0, 1) => 0,
+            _ => match (turned & !1).trailing_zeros() {
+                64 => SLOTS as u64,
+                slots => u64::from(slots),
+            },
+        };
+        ((self.now >> shift) + ahead) << shift
+    }
+
+    /// Advances to `now` and fires the entries that are due.
+    #[inline]
+    pub(crate) fn expire(&mut self, entries: &mut impl Entries, now: u64) {
+        if self.next <= now {
+            self.expire_due(entries, now);
+        }
+        self.now = self.now.max(now);
+    }
+
+    fn expire_due(&mut self, entries: &mut impl Entries, now: u64) {
+        while self.next <= now {
+            self.now = self.now.max(self.next);
+            self.cascade(entries);
+            self.next = self.find_next();
+        }
+    }
+
+    /// Empties the slots that `self.now` has just reached, from the top level down.
+    fn cascade(&mut self, entries: &mut impl Entries) {
+        for level in (0..LEVELS).rev() {
+            let shift = SLOT_BITS * level as u32;
+            if !self.now.is_multiple_of(1 << shift) {
+                continue;
+            }
+            let list = level * SLOTS + (self.now >> shift) as usize % SLOTS;
+            // Detached first, because a parked distant deadline can be placed into this very slot again.
+            let mut index = std::mem::replace(&mut self.heads[list], END);
+            self.occupied[level] &= !(1 << (list % SLOTS));
+            while index != END {
+                let next = std::mem::replace(entries.links(index), Links::UNARMED).next;
+                match entries.deadline(index) {
+                    deadline if deadline <= self.now => entries.fire(index),
+                    deadline => self.place(entries, index, deadline),
+                }
+                index = next;
+            }
+        }
+    }
+}
+
+/// Identifies an entry of a wheel until it fires or is removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TimerId(u32);
+
+struct Entry<T> {
+    links: Links,
+    deadline: u64,
+    /// `None` while the entry is free.
+    payload: Option<T>,
+}
+
+/// A wheel that keeps its entries.
+pub(crate) struct Wheel<T> {
+    lists: Lists,
+    entries: Vec<Entry<T>>,
+    free: Vec<u32>,
+}
+
+/// The entries of a wheel that expires, and what it has fired.
+struct Firing<'a, T> {
+    entries: &'a mut Vec<Entry<T>>,
+    free: &'a mut Vec<u32>,
+    fired: &'a mut Vec<T>,
+}
+
+impl<T> Entries for Firing<'_, T> {
+    fn links(&mut self, index: u32) -> &mut Links {
+        &mut self.entries[index as usize].links
+    }
+
+    fn deadline(&self, index: u32) -> u64 {
+        self.entries[index as usize].deadline
+    }
+
+    fn fire(&mut self, index: u32) {
+        self.free.push(index);
+        self.fired.extend(self.entries[index as usize].payload.take());
+    }
+}
+
+impl<T> Wheel<T> {
+    pub(crate) fn new(now: u64) -> Self {
+        Self { lists: Lists::new(now), entries: Vec::new(), free: Vec::new() }
+    }
+
+    /// Arms an entry for `deadline`. One in the past fires at the next [`expire`](Self::expire).
+    pub(crate) fn insert(&mut self, deadline: u64, payload: T) -> TimerId {
+        let entry = Entry { links: Links::UNARMED, deadline, payload: Some(payload) };
+        let index = match self.free.pop() {
+            Some(index) => {
+                self.entries[index as usize] = entry;
+                index
+            }
+            None => {
+                self.entries.push(entry);
+                (self.entries.len() - 1) as u32
+            }
+        };
+        let mut fired = Vec::new();
+        let mut entries = Firing { entries: &mut self.entries, free: &mut self.free, fired: &mut fired };
+        self.lists.insert(&mut entries, index, deadline);
+        TimerId(index)
+    }
+
+    /// Disarms an entry. Returns `None` if it has already fired. Ids are reused, so the owner must forget an id when it
+    /// fires.
+    pub(crate) fn remove(&mut self, id: TimerId) -> Option<T> {
+        let payload = self.entries.get_mut(id.0 as usize)?.payload.take()?;
+        let mut fired = Vec::new();
+        let mut entries = Firing { entries: &mut self.entries, free: &mut self.free, fired: &mut fired };
+        self.lists.remove(&mut entries, id.0);
+        self.free.push(id.0);
+        Some(payload)
+    }
+
+    /// Returns the tick at which the wheel next needs [`expire`](Self::expire), at or before the earliest deadline.
+    pub(crate) fn next_tick(&self) -> Option<u64> {
+        self.lists.next_tick()
+    }
+
+    /// Advances to `now` and moves the payloads that are due into `fired`.
+    pub(crate) fn expire(&mut self, now: u64, fired: &mut Vec<T>) {
+        self.lists.expire(&mut Firing { entries: &mut self.entries, free: &mut self.free, fired }, now);
+    }
+
+    /// Removes every entry, in no particular order.
+    pub(crate) fn drain(&mut self) -> Vec<T> {
+        (0..self.entries.len() as u32).filter_map(|index| self.remove(TimerId(index))).collect()
     }
 }
 
@@ -191,7 +263,7 @@ mod tests {
     use super::*;
 
     fn len(wheel: &Wheel<u64>) -> usize {
-        wheel.entries.iter().filter(|entry| matches!(entry, Entry::Armed { .. })).count()
+        wheel.entries.iter().filter(|entry| entry.payload.is_some()).count()
     }
 
     fn fire(wheel: &mut Wheel<u64>, now: u64) -> Vec<u64> {

@@ -220,7 +220,7 @@ impl Connect {
     /// }
     /// ```
     pub fn on_worker_of(mut self, connection: &Connection) -> Self {
-        self.worker = Some(Arc::clone(&connection.sender().shared.worker));
+        self.worker = Some(Arc::clone(connection.sender().shared.worker()));
         self
     }
 }
@@ -299,7 +299,7 @@ where
     match catch(|| handler(Ok(connection))) {
         Ok(future) => queue.spawn(shared, future),
         Err(message) => {
-            log::error!("a handler panicked and its connection with {} is closed: {message}", shared.peer);
+            log::error!("a handler panicked and its connection with {} is closed: {message}", shared.peer());
         }
     }
 }

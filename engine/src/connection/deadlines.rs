@@ -18,7 +18,7 @@ impl Connection {
     /// usable; `None` waits without limit. A deadline in the past makes reads fail at once when nothing is buffered.
     pub fn set_read_deadline(&self, deadline: Option<Instant>) {
         let shared = self.shared();
-        shared.set_deadline(&shared.deadlines.read, deadline.map_or(NEVER, |d| shared.worker.clock.tick_of(d)));
+        shared.set_read_deadline(deadline.map_or(NEVER, |d| shared.worker().clock.tick_of(d)));
     }
 
     /// Sets the read deadline to `duration` from now. It does not move when bytes arrive: call this again to renew it.

@@ -69,7 +69,7 @@ impl Gathering {
 
     /// Creates the record of a message that arrives on `connection`. It holds nothing yet.
     pub fn new(connection: &Connection) -> Self {
-        let worker = Arc::clone(&connection.sender().shared.worker);
+        let worker = Arc::clone(connection.sender().shared.worker());
         Self { worker, drawn: 0, wait: None, debt: Duration::ZERO, look: None }
     }
 

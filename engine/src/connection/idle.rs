@@ -84,7 +84,7 @@ impl IdleConnection {
             shared.park_reader(&mut inbound, cx.waker());
             return Poll::Pending;
         };
-        let resume = inbound.take_resume(&shared.worker.inbound);
+        let resume = inbound.take_resume(&shared.worker().inbound);
         if inbound.is_empty() && inbound.end() == End::Open {
             // The reader will likely wait next.
             shared.park_reader(&mut inbound, cx.waker());

@@ -149,7 +149,7 @@ impl Connection {
         }
         if let Some(chunk) = inbound.pop() {
             self.turn_chunks += 1;
-            let resume = inbound.take_resume(&shared.worker.inbound);
+            let resume = inbound.take_resume(&shared.worker().inbound);
             if inbound.is_empty() && inbound.end() == End::Open {
                 // The reader will likely wait next and then need not take the lock again.
                 shared.park_reader(&mut inbound, cx.waker());
@@ -278,7 +278,7 @@ impl Connection {
 
     /// Returns the peer's address. It is captured when the connection is opened and stays available.
     pub fn peer_addr(&self) -> Address {
-        self.shared().peer
+        self.shared().peer()
     }
 
     /// Returns the local address: the one that the peer connected to, or from which this side has connected.
@@ -378,7 +378,7 @@ impl Connection {
         if let Some((timeout, schedule, waiting)) = queued {
             shared.notify(schedule);
             if let Some(timeout) = timeout {
-                shared.set_deadline(&shared.deadlines.lifetime, shared.worker.clock.tick_from_now(timeout));
+                shared.set_lifetime_deadline(shared.worker().clock.tick_from_now(timeout));
             }
             waiting.into_iter().for_each(Waker::wake);
         }
@@ -395,7 +395,7 @@ impl Connection {
 
     /// Returns the timer of this connection's worker, for sleeps in its handler.
     pub fn timer(&self) -> Timer {
-        Timer::new(Arc::clone(&self.shared().worker))
+        Timer::new(Arc::clone(self.shared().worker()))
     }
 
     /// Resets the connection at once (RST). Queued bytes are dropped.
@@ -430,7 +430,7 @@ impl Connection {
 }
 
 pub(super) fn is_read_overdue(shared: &ConnShared) -> bool {
-    shared.deadlines.read.load(Ordering::Relaxed) <= shared.worker.clock.settled()
+    shared.deadlines.read.load(Ordering::Relaxed) <= shared.worker().clock.settled()
 }
 
 impl fmt::Debug for Connection {

@@ -115,7 +115,7 @@ impl ByteSender {
         &self,
         put: impl FnOnce(&mut Outbound, &OutboundMarks) -> Result<Schedule, SendError>,
     ) -> Result<(), SendError> {
-        let schedule = put(&mut self.shared.outbound.lock(), &self.shared.worker.outbound)?;
+        let schedule = put(&mut self.shared.outbound.lock(), &self.shared.worker().outbound)?;
         self.shared.notify(schedule);
         Ok(())
     }
@@ -128,7 +128,7 @@ impl ByteSender {
         check: impl FnOnce(&mut Outbound, &OutboundMarks, &Waker) -> Result<(), SendError>,
     ) -> Poll<Result<(), SendError>> {
         let mut outbound = self.shared.outbound.lock();
-        match check(&mut outbound, &self.shared.worker.outbound, cx.waker()) {
+        match check(&mut outbound, &self.shared.worker().outbound, cx.waker()) {
             Err(SendError::Full) => {
                 outbound.add_waker(cx.waker());
                 Poll::Pending
@@ -157,7 +157,7 @@ impl ByteSender {
     /// # Errors
     /// As [`try_send`](Self::try_send).
     pub fn check_ready(&self, len: usize) -> Result<(), SendError> {
-        self.shared.outbound.lock().check_space_held(len, &self.shared.worker.outbound)
+        self.shared.outbound.lock().check_space_held(len, &self.shared.worker().outbound)
     }
 
     /// Appends in place if `len` more bytes can be queued now: [`check_ready`](Self::check_ready) and
@@ -168,7 +168,7 @@ impl ByteSender {
     pub fn try_append(&self, len: usize, encode: impl FnOnce(&mut Vec<u8>)) -> Result<(), SendError> {
         // Without `queue`: nesting `encode` in its closure costs a pipelined response 5 % more instructions.
         let schedule = {
-            let (mut outbound, marks) = (self.shared.outbound.lock(), &self.shared.worker.outbound);
+            let (mut outbound, marks) = (self.shared.outbound.lock(), &self.shared.worker().outbound);
             if let Err(error) = outbound.check_space(len, marks) {
                 return outbound.keep_behind(error, len, marks, encode);
             }
@@ -186,7 +186,7 @@ impl ByteSender {
     /// As [`send`](Self::send); `encode` is then not called.
     pub fn append_in_order(&self, encode: impl FnOnce(&mut Vec<u8>)) -> Result<bool, SendError> {
         let (schedule, is_full) = {
-            let (mut outbound, marks) = (self.shared.outbound.lock(), &self.shared.worker.outbound);
+            let (mut outbound, marks) = (self.shared.outbound.lock(), &self.shared.worker().outbound);
             let schedule = match outbound.is_open() {
                 true => outbound.append_encoded(encode),
                 false => outbound.append_unopened(encode)?,
@@ -203,7 +203,7 @@ impl ByteSender {
     /// As [`send`](Self::send).
     pub fn append_with_in_order(&self, head: &[u8], mut payload: Bytes) -> Result<bool, SendError> {
         let (schedule, is_full) = {
-            let (mut outbound, marks) = (self.shared.outbound.lock(), &self.shared.worker.outbound);
+            let (mut outbound, marks) = (self.shared.outbound.lock(), &self.shared.worker().outbound);
             let schedule = match outbound.is_open() {
                 true => enqueue(&mut outbound, head, &mut payload),
                 false => outbound.append_unopened(|out| {
@@ -410,19 +410,19 @@ impl ByteSender {
     /// Sets the read deadline. See [`Connection::set_read_deadline`](crate::Connection::set_read_deadline).
     pub fn set_read_deadline(&self, deadline: Option<Instant>) {
         let shared = &self.shared;
-        shared.set_deadline(&shared.deadlines.read, deadline.map_or(NEVER, |d| shared.worker.clock.tick_of(d)));
+        shared.set_read_deadline(deadline.map_or(NEVER, |d| shared.worker().clock.tick_of(d)));
     }
 
     /// Sets the lifetime deadline. See [`Connection::set_lifetime_deadline`](crate::Connection::set_lifetime_deadline).
     pub fn set_lifetime_deadline(&self, deadline: Option<Instant>) {
         let shared = &self.shared;
-        shared.set_deadline(&shared.deadlines.lifetime, deadline.map_or(NEVER, |d| shared.worker.clock.tick_of(d)));
+        shared.set_lifetime_deadline(deadline.map_or(NEVER, |d| shared.worker().clock.tick_of(d)));
     }
 
     /// Sets the write deadline. See [`Connection::set_write_deadline`](crate::Connection::set_write_deadline).
     pub fn set_write_deadline(&self, deadline: Option<Instant>) {
         let shared = &self.shared;
-        shared.set_deadline(&shared.deadlines.write, deadline.map_or(NEVER, |d| shared.worker.clock.tick_of(d)));
+        shared.set_write_deadline(deadline.map_or(NEVER, |d| shared.worker().clock.tick_of(d)));
     }
 }
 
@@ -430,7 +430,7 @@ impl ByteSender {
 impl ByteSender {
     /// Returns the peer's address.
     pub fn peer_addr(&self) -> Address {
-        self.shared.peer
+        self.shared.peer()
     }
 
     /// As [`Connection::received_bytes_total`](crate::Connection::received_bytes_total), from any task.
@@ -445,7 +445,7 @@ impl ByteSender {
 
     /// Returns the timer of this connection's worker.
     pub fn timer(&self) -> Timer {
-        Timer::new(Arc::clone(&self.shared.worker))
+        Timer::new(Arc::clone(self.shared.worker()))
     }
 
     /// Checks that bytes can still be queued, regardless of space.

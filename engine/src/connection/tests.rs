@@ -29,12 +29,9 @@ fn connection() -> Connection {
     let inbound = InboundMarks { bytes_high: 1000, bytes_low: 100, chunks_high: 100, chunks_low: 10 };
     let outbound = OutboundMarks { bytes_high: 1000, bytes_low: 100 };
     let worker = WorkerShared::new(0, Signal::new(|| {}), Instant::now(), inbound, outbound, Arc::default());
-    Connection::new(ConnShared::new(
-        ConnKey { index: 0, generation: 0 },
-        worker,
-        address,
-        Arc::new(LocalEnd::new(&ReadyQueue::new(Signal::new(|| {})), address, 0)),
-    ))
+    let ready = ReadyQueue::new(Signal::new(|| {}));
+    let local = Arc::new(LocalEnd::new(&worker, &ready, address, 0));
+    Connection::new(ConnShared::new(ConnKey { index: 0, generation: 0 }, address, local))
 }
 
 /// Pushes a received chunk as the worker does.
@@ -73,7 +70,7 @@ fn a_parked_reader_sees_its_deadline() {
     let mut cx = Context::from_waker(Waker::noop());
     assert!(connection.poll_receive(&mut cx).is_pending());
     connection.set_read_deadline(Some(Instant::now()));
-    let clock = &connection.shared().worker.clock;
+    let clock = &connection.shared().worker().clock;
     clock.settle(clock.set(Duration::from_secs(1)));
     assert!(matches!(connection.poll_receive(&mut cx), Poll::Ready(Err(ReceiveError::Deadline))));
 }

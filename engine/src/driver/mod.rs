@@ -65,6 +65,9 @@ pub(crate) enum Event {
     /// The watched end of the peer: its FIN, possibly behind bytes that have not been received, or the connection's
     /// error.
     PeerEnded { key: ConnKey, error: Option<i32> },
+    /// More receive buffers are in use. [`Driver::trim`] is due once they may not be needed any more.
+    #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "only rings publish buffers"))]
+    BuffersGrown,
     /// The connection's socket is closed and its index free.
     Closed { key: ConnKey },
     /// The attempt to connect is over: it has a connection, or failed and holds nothing any more.
@@ -194,6 +197,12 @@ pub(crate) trait Driver {
     fn recycle(&mut self, received: Received);
     /// Returns the number of free receive buffers. If there are none, the signal is raised once one is returned.
     fn buffers_free_or_notify(&mut self) -> usize;
+
+    /// Gives the memory of receive buffers back that were not needed since the last call. Returns whether a later call
+    /// can give back more.
+    fn trim(&mut self) -> bool {
+        false
+    }
 
     /// Submits the queued operations, waits until something completes, the signal is raised or `timeout` passes (`None`
     /// has no limit, zero does not wait), and appends the completed events.

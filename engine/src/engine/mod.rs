@@ -236,7 +236,7 @@ where
         match catch(|| handler(connection)) {
             Ok(future) => queue.spawn(shared, future),
             Err(message) => {
-                let peer = shared.peer;
+                let peer = shared.peer();
                 log::error!("a handler panicked and its connection with {peer} is closed: {message}");
             }
         }

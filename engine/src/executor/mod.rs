@@ -9,6 +9,7 @@ pub(crate) mod endpoints;
 pub mod label;
 pub(crate) mod lasting;
 mod pulse;
+pub(crate) mod successor;
 mod tasks;
 
 use std::cell::RefCell;
@@ -173,8 +174,8 @@ impl RunQueue {
         let mut tasks = self.tasks.lock();
         let peer = match beat.task() {
             Pulse::ENDPOINT => None,
-            Pulse::STARTING => Some(tasks.starting.as_ref()?.peer),
-            place => Some(tasks.connection(place)?.peer),
+            Pulse::STARTING => Some(tasks.starting.as_ref()?.peer()),
+            place => Some(tasks.connection(place)?.peer()),
         };
         // A place is used again only after its task has ended, under this lock.
         (self.beat() == beat).then(|| (self.pulse.name(), peer))
@@ -267,7 +268,7 @@ impl Executor {
         let name = self.queue.pulse.name();
         match connection {
             Some(connection) => {
-                log::error!("{name} panicked and its connection with {} is closed: {message}", connection.peer);
+                log::error!("{name} panicked and its connection with {} is closed: {message}", connection.peer());
             }
             None => log::error!("{name} panicked and its connection is closed: {message}"),
         }
@@ -331,7 +332,7 @@ impl Executor {
     fn start_connections(&mut self) {
         for connection in self.connections.drain(..) {
             let shared = &connection.sender().shared;
-            time::enter_first(&shared.worker);
+            time::enter_first(shared.worker());
             self.queue.tasks.lock().starting = Some(Arc::clone(shared));
             self.queue.pulse.begin(Pulse::STARTING);
             (self.start)(connection, &self.queue);
@@ -387,7 +388,7 @@ pub(crate) fn current_worker() -> Option<Arc<WorkerShared>> {
             place => tasks.connection(place),
         }
     };
-    connection.map(|connection| Arc::clone(&connection.worker))
+    connection.map(|connection| Arc::clone(connection.worker()))
 }
 
 fn next_local() -> Option<Runnable> {

@@ -125,10 +125,10 @@ impl FanOut {
         let presence = Arc::clone(&member.presence);
         let (lane, needs_notify) = {
             let mut lanes = self.inner.lanes.lock();
-            let lane = match lanes.iter().find(|lane| lane.is_of(&sender.shared.worker)) {
+            let lane = match lanes.iter().find(|lane| lane.is_of(sender.shared.worker())) {
                 Some(lane) => Arc::clone(lane),
                 None => {
-                    let lane = Lane::new(Arc::clone(&sender.shared.worker), self.inner.slow_hook.clone());
+                    let lane = Lane::new(Arc::clone(sender.shared.worker()), self.inner.slow_hook.clone());
                     lanes.push(Arc::clone(&lane));
                     lane
                 }
@@ -200,7 +200,7 @@ impl FanOut {
                 continue;
             }
             let needs_notify = lane.inbox.push(LaneOp::Publish(Arc::clone(&publication)));
-            if let Some(own) = behind.take_if(|own| lane.is_of(&own.worker)) {
+            if let Some(own) = behind.take_if(|own| lane.is_of(own.worker())) {
                 lane.inbox.push(LaneOp::Release(own));
             }
             if needs_notify {

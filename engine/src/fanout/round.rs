@@ -160,7 +160,7 @@ impl Round {
 
     fn push_backlog(&mut self, number: usize, messages_max: usize, member: &Member, worker: &mut impl HandOver) {
         let queue_bytes_max = member.queue_bytes_max;
-        let bytes_max = queue_bytes_max.min(member.shared.worker.outbound.bytes_high);
+        let bytes_max = queue_bytes_max.min(member.shared.worker().outbound.bytes_high);
         // The message's own bytes, because a slice of the round's buffer would keep all of it allocated.
         let publish = &self.publications[number].publish;
         let conflate = matches!(member.slow, SlowMemberPolicy::Conflate { .. });

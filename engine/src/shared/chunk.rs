@@ -8,7 +8,7 @@ use std::fmt;
 use std::ops::{Deref, DerefMut};
 
 use crate::shared::lease::Lease;
-use crate::util::buffer_pool;
+use crate::util::buffer_pool::Buffer;
 use bytes::{Buf, Bytes};
 
 /// Later receives grow a small owned chunk up to this size, so that a slow handler holds few full chunks instead of
@@ -30,12 +30,24 @@ pub(crate) const COALESCE_BYTES_MAX: usize = 4096;
 pub struct Chunk {
     memory: Memory,
     start: u32,
+    /// Lets an enum with a chunk be as small as the chunk, in space that is there.
+    _niche: Niche,
 }
 
 enum Memory {
-    Owned(Vec<u8>),
+    Owned(Buffer),
     Leased(Lease),
 }
+
+#[derive(Clone, Copy)]
+#[repr(u8)]
+enum Niche {
+    Only = 1,
+}
+
+// Each of very many idle connections has room for one.
+#[cfg(all(target_pointer_width = "64", not(loom)))]
+const _: () = assert!(size_of::<Option<Chunk>>() <= 24);
 
 impl Chunk {
     /// Drops the first `count` bytes.
@@ -51,20 +63,25 @@ impl Chunk {
     /// Returns the bytes as a vector. Copies only if the chunk leases a receive buffer or was advanced.
     pub fn into_vec(mut self) -> Vec<u8> {
         match &mut self.memory {
-            Memory::Owned(bytes) if self.start == 0 => std::mem::take(bytes),
+            Memory::Owned(bytes) if self.start == 0 => bytes.take().into_vec(),
             _ => self.to_vec(),
         }
     }
 
     /// Copies received bytes, into pooled memory if available.
     pub(crate) fn copied(bytes: &[u8]) -> Self {
-        Self { memory: Memory::Owned(buffer_pool::copy(bytes)), start: 0 }
+        Self::of(Memory::Owned(Buffer::copy(bytes)))
+    }
+
+    #[inline]
+    fn of(memory: Memory) -> Self {
+        Self { memory, start: 0, _niche: Niche::Only }
     }
 
     /// Returns the bytes as shared bytes, without a copy. Any part of them keeps all of the chunk's memory allocated.
-    pub(crate) fn into_bytes(mut self) -> Bytes {
-        let mut bytes = match std::mem::replace(&mut self.memory, Memory::Owned(Vec::new())) {
-            Memory::Owned(bytes) => Bytes::from(bytes),
+    pub(crate) fn into_bytes(self) -> Bytes {
+        let mut bytes = match self.memory {
+            Memory::Owned(bytes) => Bytes::from(bytes.into_vec()),
             Memory::Leased(lease) => Bytes::from_owner(lease),
         };
         bytes.advance(self.start as usize);
@@ -84,14 +101,14 @@ impl Chunk {
         !matches!(self.memory, Memory::Owned(_))
     }
     pub(crate) fn leased(lease: Lease) -> Self {
-        Self { memory: Memory::Leased(lease), start: 0 }
+        Self::of(Memory::Leased(lease))
     }
 
     /// Appends `bytes` if the chunk owns its memory and stays within [`COALESCE_BYTES_MAX`].
     pub(crate) fn try_extend(&mut self, bytes: &[u8]) -> bool {
         match &mut self.memory {
             Memory::Owned(owned) if owned.len() + bytes.len() <= COALESCE_BYTES_MAX => {
-                owned.extend_from_slice(bytes);
+                owned.vec_mut().extend_from_slice(bytes);
                 true
             }
             _ => false,
@@ -103,16 +120,16 @@ impl From<Vec<u8>> for Chunk {
     /// # Panics
     /// If the vector holds 4 GiB or more.
     fn from(bytes: Vec<u8>) -> Self {
-        assert!(u32::try_from(bytes.len()).is_ok(), "a chunk holds less than 4 GiB");
-        Self { memory: Memory::Owned(bytes), start: 0 }
+        Self::from(Buffer::from(bytes))
     }
 }
 
-impl Drop for Chunk {
-    fn drop(&mut self) {
-        if let Memory::Owned(bytes) = &mut self.memory {
-            buffer_pool::give(std::mem::take(bytes));
-        }
+impl From<Buffer> for Chunk {
+    /// # Panics
+    /// If the buffer holds 4 GiB or more.
+    fn from(bytes: Buffer) -> Self {
+        assert!(u32::try_from(bytes.len()).is_ok(), "a chunk holds less than 4 GiB");
+        Self::of(Memory::Owned(bytes))
     }
 }
 

@@ -5,11 +5,10 @@ use std::time::Duration;
 
 use crate::clock::{Clock, NEVER};
 
-/// The deadlines of a connection. Its handler writes them and its worker's timer reads them.
+/// The deadlines of a connection. Its handler writes them and its worker's timer reads them. Those that few connections
+/// have are with the outbound queue ([`QueueDeadlines`](super::waiters::QueueDeadlines)).
 pub(crate) struct Deadlines {
     pub(crate) read: AtomicU64,
-    pub(crate) write: AtomicU64,
-    pub(crate) lifetime: AtomicU64,
     /// Idle timeout in ticks; 0 for none.
     pub(crate) idle: AtomicU32,
     /// Maximum time of a send, in ticks; 0 for no limit.
@@ -22,8 +21,6 @@ impl Deadlines {
     pub(crate) fn new() -> Self {
         Self {
             read: AtomicU64::new(NEVER),
-            write: AtomicU64::new(NEVER),
-            lifetime: AtomicU64::new(NEVER),
             idle: AtomicU32::new(0),
             stall: AtomicU32::new(0),
             armed: AtomicU64::new(NEVER),

@@ -27,6 +27,17 @@ impl FilePart {
         self.len
     }
 
+    /// Splits the first `count` bytes off, if there are more.
+    pub(crate) fn split_front(&mut self, count: usize) -> Option<Self> {
+        let is_longer = self.len > count;
+        is_longer.then(|| {
+            let first = Self { len: count, ..self.clone() };
+            self.offset += count as u64;
+            self.len -= count;
+            first
+        })
+    }
+
     /// Drops the first `count` bytes.
     #[cfg(target_os = "linux")]
     pub(crate) fn advance(&mut self, count: usize) {

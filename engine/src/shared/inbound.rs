@@ -37,52 +37,74 @@ enum PeerState {
 
 /// Received chunks in order, with their accounting. Kept in a lock of [`ConnShared`](super::ConnShared).
 pub(crate) struct Inbound {
-    // The first chunk is stored inline, so that an idle or prompt connection owns no queue memory.
-    first: Option<Chunk>,
-    #[expect(clippy::box_collection, reason = "one pointer in each of very many idle connections")]
-    rest: Option<Box<VecDeque<Chunk>>>,
-    bytes: u32,
+    first: First,
+    rest: Option<Box<Rest>>,
     /// Total bytes received, modulo 2^32.
     received: u32,
-    pauses: u32,
     paused: bool,
     /// The handler is gone: further input is dropped to drain the socket.
     discarding: bool,
     peer: PeerState,
     end: End,
+}
+
+// One of these exists for each of very many idle connections.
+#[cfg(all(target_pointer_width = "64", not(loom)))]
+const _: () = assert!(size_of::<Inbound>() <= 40);
+
+/// The first chunk, inline, so that an idle or prompt connection owns no queue memory. A reader mostly waits for it, so
+/// its waker has the same place.
+enum First {
+    Nothing,
+    Waker(Waker),
+    Chunk(Chunk),
+}
+
+/// What few buffers have.
+#[derive(Default)]
+struct Rest {
+    /// The chunks behind the first.
+    chunks: VecDeque<Chunk>,
+    /// The sum of their bytes.
+    bytes: u32,
+    pauses: u32,
+    /// The waker of a reader that does not wait for the first chunk.
     waker: Option<Waker>,
+}
+
+impl Rest {
+    fn is_needed(&self) -> bool {
+        !self.chunks.is_empty() || self.pauses > 0 || self.waker.is_some()
+    }
 }
 
 /// What a handler left behind.
 #[must_use = "drop it after releasing the lock"]
 pub(crate) struct Unread {
-    _first: Option<Chunk>,
-    _rest: Option<VecDeque<Chunk>>,
-    _waker: Option<Waker>,
+    _first: First,
+    _rest: Option<Box<Rest>>,
 }
 
 impl Inbound {
     pub(crate) fn new() -> Self {
         Self {
-            first: None,
+            first: First::Nothing,
             rest: None,
-            bytes: 0,
             received: 0,
-            pauses: 0,
             paused: false,
             discarding: false,
             peer: PeerState::Open,
             end: End::Open,
-            waker: None,
         }
     }
 
     pub(crate) fn bytes(&self) -> u32 {
-        self.bytes
+        let first = if let First::Chunk(chunk) = &self.first { chunk.len() as u32 } else { 0 };
+        first + self.rest.as_ref().map_or(0, |rest| rest.bytes)
     }
 
     pub(crate) fn chunks(&self) -> u32 {
-        u32::from(self.first.is_some()) + self.rest.as_ref().map_or(0, |rest| rest.len() as u32)
+        u32::from(!self.is_empty()) + self.rest.as_ref().map_or(0, |rest| rest.chunks.len() as u32)
     }
 
     pub(crate) fn received(&self) -> u32 {
@@ -90,7 +112,7 @@ impl Inbound {
     }
 
     pub(crate) fn pauses(&self) -> u32 {
-        self.pauses
+        self.rest.as_ref().map_or(0, |rest| rest.pauses)
     }
 
     pub(crate) fn is_paused(&self) -> bool {
@@ -103,9 +125,16 @@ impl Inbound {
 
     /// Appends small `bytes` to the last chunk, if it owns its memory and has room.
     pub(crate) fn try_extend_last(&mut self, bytes: &[u8]) -> bool {
-        let last = self.rest.as_mut().and_then(|rest| rest.back_mut()).or(self.first.as_mut());
-        let extended = self.discarding || last.is_some_and(|chunk| chunk.try_extend(bytes));
-        if extended && !self.discarding {
+        if self.discarding {
+            return true;
+        }
+        let behind = self.rest.as_mut().filter(|rest| !rest.chunks.is_empty());
+        let extended = match (behind, &mut self.first) {
+            (Some(rest), _) => rest.try_extend_last(bytes),
+            (None, First::Chunk(first)) => first.try_extend(bytes),
+            (None, First::Nothing | First::Waker(_)) => false,
+        };
+        if extended {
             self.count(bytes.len());
         }
         extended
@@ -113,44 +142,69 @@ impl Inbound {
 
     #[inline(always)]
     fn count(&mut self, len: usize) {
-        self.bytes += len as u32;
         self.received = self.received.wrapping_add(len as u32);
     }
 
-    /// Appends a chunk. Inlined, so that the chunk is written in place instead of moved there afterwards.
+    /// Appends a chunk. Inlined, so that the chunk is written in place instead of moved there afterwards. The waker of
+    /// a reader is better taken before, because a chunk needs its place.
     #[inline(always)]
     pub(crate) fn push(&mut self, chunk: Chunk) {
-        if self.first.is_some() || self.discarding {
+        if !matches!(self.first, First::Nothing) || self.discarding {
             return self.push_behind(chunk);
         }
         self.count(chunk.len());
-        self.first = Some(chunk);
+        // `first` has nothing, which the compiler would test here to drop it.
+        std::mem::forget(std::mem::replace(&mut self.first, First::Chunk(chunk)));
     }
 
     #[inline(never)]
     fn push_behind(&mut self, chunk: Chunk) {
-        if !self.discarding {
-            self.count(chunk.len());
-            self.rest.get_or_insert_default().push_back(chunk);
+        if self.discarding {
+            return;
+        }
+        self.count(chunk.len());
+        let rest = self.rest.get_or_insert_default();
+        if self.first.is_chunk() {
+            rest.bytes += chunk.len() as u32;
+            rest.chunks.push_back(chunk);
+        } else if let First::Waker(waker) = std::mem::replace(&mut self.first, First::Chunk(chunk)) {
+            rest.waker = Some(waker);
         }
     }
 
     pub(crate) fn pop(&mut self) -> Option<Chunk> {
-        let chunk = self.first.take()?;
-        self.bytes -= chunk.len() as u32;
-        if let Some(rest) = &mut self.rest {
-            let next = rest.pop_front();
-            if next.is_none() {
-                self.rest = None;
-            }
-            // `first` is empty, which the compiler would test here to drop it.
-            std::mem::forget(std::mem::replace(&mut self.first, next));
+        if !self.first.is_chunk() {
+            return None;
+        }
+        let First::Chunk(chunk) = std::mem::replace(&mut self.first, First::Nothing) else { return None };
+        if self.rest.is_some() {
+            self.move_up();
         }
         Some(chunk)
     }
 
+    /// Makes the next chunk the first.
+    #[inline(never)]
+    fn move_up(&mut self) {
+        let Some(rest) = &mut self.rest else { return };
+        if let Some(next) = rest.chunks.pop_front() {
+            rest.bytes -= next.len() as u32;
+            self.first = First::Chunk(next);
+        }
+        self.free_rest();
+    }
+
+    /// Frees memory that is not needed any more.
+    fn free_rest(&mut self) {
+        match &mut self.rest {
+            Some(rest) if !rest.is_needed() => self.rest = None,
+            Some(rest) if rest.chunks.is_empty() => rest.chunks = VecDeque::new(),
+            _ => {}
+        }
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
-        self.first.is_none()
+        !self.first.is_chunk()
     }
 
     /// Ends the receiving side. The first end stands, and chunks received before it stay readable.
@@ -187,23 +241,23 @@ impl Inbound {
     pub(crate) fn discard(&mut self) -> Unread {
         self.discarding = true;
         self.paused = false;
-        self.bytes = 0;
-        Unread { _first: self.first.take(), _rest: self.rest.take().map(|rest| *rest), _waker: self.waker.take() }
+        Unread { _first: std::mem::replace(&mut self.first, First::Nothing), _rest: self.rest.take() }
     }
 
     pub(crate) fn is_over_high(&self, marks: &InboundMarks) -> bool {
-        self.bytes >= marks.bytes_high || self.chunks() >= marks.chunks_high
+        self.bytes() >= marks.bytes_high || self.chunks() >= marks.chunks_high
     }
 
     pub(crate) fn is_over_low(&self, marks: &InboundMarks) -> bool {
-        self.bytes > marks.bytes_low || self.chunks() > marks.chunks_low
+        self.bytes() > marks.bytes_low || self.chunks() > marks.chunks_low
     }
 
     /// Records that receiving stops until the low mark.
     pub(crate) fn pause(&mut self) {
         if !self.paused {
             self.paused = true;
-            self.pauses = self.pauses.saturating_add(1);
+            let rest = self.rest.get_or_insert_default();
+            rest.pauses = rest.pauses.saturating_add(1);
         }
     }
 
@@ -217,188 +271,54 @@ impl Inbound {
     }
 
     pub(crate) fn set_waker(&mut self, waker: &Waker) {
-        match &mut self.waker {
-            Some(current) => current.clone_from(waker),
-            None => self.waker = Some(waker.clone()),
+        match &mut self.first {
+            First::Waker(current) => current.clone_from(waker),
+            First::Nothing if self.rest.is_none() => self.first = First::Waker(waker.clone()),
+            _ => self.set_waker_behind(waker),
         }
     }
 
+    #[inline(never)]
+    fn set_waker_behind(&mut self, waker: &Waker) {
+        match &mut self.rest.get_or_insert_default().waker {
+            Some(current) => current.clone_from(waker),
+            place => *place = Some(waker.clone()),
+        }
+    }
+
+    #[inline]
     pub(crate) fn take_waker(&mut self) -> Option<Waker> {
-        self.waker.take()
+        if matches!(self.first, First::Waker(_)) {
+            let First::Waker(waker) = std::mem::replace(&mut self.first, First::Nothing) else { return None };
+            return Some(waker);
+        }
+        if self.rest.is_some() { self.take_waker_behind() } else { None }
+    }
+
+    #[inline(never)]
+    fn take_waker_behind(&mut self) -> Option<Waker> {
+        let waker = self.rest.as_mut()?.waker.take();
+        self.free_rest();
+        waker
+    }
+}
+
+impl First {
+    #[inline]
+    fn is_chunk(&self) -> bool {
+        matches!(self, Self::Chunk(_))
+    }
+}
+
+impl Rest {
+    fn try_extend_last(&mut self, bytes: &[u8]) -> bool {
+        let extended = self.chunks.back_mut().is_some_and(|last| last.try_extend(bytes));
+        if extended {
+            self.bytes += bytes.len() as u32;
+        }
+        extended
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use super::*;
-    use crate::shared::chunk::COALESCE_BYTES_MAX;
-
-    const MARKS: InboundMarks = InboundMarks { bytes_high: 100, bytes_low: 20, chunks_high: 4, chunks_low: 1 };
-
-    fn chunk(len: usize) -> Chunk {
-        Chunk::from(vec![0; len])
-    }
-
-    #[test]
-    fn keeps_order_and_counts() {
-        let mut inbound = Inbound::new();
-        for len in 1..=5 {
-            inbound.push(chunk(len));
-        }
-        assert_eq!((inbound.bytes(), inbound.chunks()), (15, 5));
-        for len in 1..=5 {
-            assert_eq!(inbound.pop().unwrap().len(), len);
-        }
-        assert!(inbound.pop().is_none());
-        assert_eq!((inbound.bytes(), inbound.chunks()), (0, 0));
-    }
-
-    #[test]
-    fn pauses_at_the_high_mark_and_resumes_once_at_the_low_mark() {
-        let mut inbound = Inbound::new();
-        inbound.push(chunk(60));
-        assert!(!inbound.is_over_high(&MARKS));
-        inbound.push(chunk(40));
-        assert!(inbound.is_over_high(&MARKS));
-        inbound.pause();
-        assert!(!inbound.take_resume(&MARKS));
-        inbound.pop();
-        assert!(!inbound.take_resume(&MARKS), "40 bytes are over the low mark");
-        inbound.pop();
-        assert!(inbound.take_resume(&MARKS));
-        assert!(!inbound.take_resume(&MARKS), "resumes once");
-        assert_eq!(inbound.pauses(), 1);
-    }
-
-    #[test]
-    fn the_chunk_mark_holds_too() {
-        let mut inbound = Inbound::new();
-        for _ in 0..4 {
-            inbound.push(chunk(1));
-        }
-        assert!(inbound.is_over_high(&MARKS));
-    }
-
-    #[test]
-    fn both_low_marks_are_the_last_values_to_resume_at() {
-        // One chunk of 20 bytes; one of 21; two chunks of one byte.
-        for (lens, resumes) in [(&[20][..], true), (&[21], false), (&[1, 1], false)] {
-            let mut inbound = Inbound::new();
-            lens.iter().for_each(|len| inbound.push(chunk(*len)));
-            inbound.pause();
-            assert_eq!(inbound.take_resume(&MARKS), resumes, "{lens:?}");
-            assert_eq!(inbound.is_paused(), !resumes);
-        }
-    }
-
-    #[test]
-    fn every_pause_counts_once() {
-        let mut inbound = Inbound::new();
-        assert!(!inbound.take_resume(&MARKS), "nothing is paused");
-        assert_eq!(inbound.pauses(), 0);
-        for pauses in 1..=3 {
-            inbound.pause();
-            inbound.pause();
-            assert!(inbound.is_paused());
-            assert_eq!(inbound.pauses(), pauses);
-            assert!(inbound.take_resume(&MARKS));
-        }
-    }
-
-    #[test]
-    fn small_receives_share_a_chunk() {
-        let mut inbound = Inbound::new();
-        assert!(!inbound.try_extend_last(&[1]), "there is no chunk");
-        inbound.push(chunk(10));
-        assert!(inbound.try_extend_last(&[1; 10]));
-        assert_eq!((inbound.bytes(), inbound.chunks()), (20, 1));
-        // Order holds: only the last chunk grows, and a full one does not.
-        inbound.push(chunk(COALESCE_BYTES_MAX - 1));
-        assert!(!inbound.try_extend_last(&[1; 2]));
-        assert!(inbound.try_extend_last(&[1]));
-        assert_eq!(inbound.bytes() as usize, 20 + COALESCE_BYTES_MAX);
-        assert_eq!((inbound.received(), inbound.chunks()), (inbound.bytes(), 2));
-        assert_eq!(inbound.pop().unwrap().len(), 20);
-    }
-
-    #[test]
-    fn received_bytes_stay_counted_when_they_are_taken() {
-        let mut inbound = Inbound::new();
-        assert!(inbound.is_empty());
-        for _ in 0..2 {
-            inbound.push(chunk(10));
-            assert!(!inbound.is_empty());
-            inbound.pop();
-        }
-        assert!(inbound.is_empty());
-        assert_eq!((inbound.bytes(), inbound.received()), (0, 20));
-    }
-
-    #[test]
-    fn a_reader_is_woken_once_and_where_it_polled_last() {
-        let [first, last] = [(); 2].map(|()| Arc::new(Task));
-        let mut inbound = Inbound::new();
-        assert!(inbound.take_waker().is_none());
-        inbound.set_waker(&Waker::from(Arc::clone(&first)));
-        inbound.set_waker(&Waker::from(Arc::clone(&last)));
-        assert_eq!((Arc::strong_count(&first), Arc::strong_count(&last)), (1, 2));
-        assert!(inbound.take_waker().is_some() && inbound.take_waker().is_none());
-    }
-
-    struct Task;
-
-    impl std::task::Wake for Task {
-        fn wake(self: Arc<Self>) {}
-    }
-
-    #[test]
-    fn the_first_end_stands() {
-        let mut inbound = Inbound::new();
-        inbound.finish(End::Eof);
-        inbound.finish(End::Failed(CloseCause::Reset));
-        assert_eq!(inbound.end(), End::Eof);
-    }
-
-    /// The end of the peer behind unread bytes, the end of the stream, and a failure.
-    #[test]
-    fn the_end_of_the_peer_is_watched_for_a_failure_once() {
-        let ends: [fn(&mut Inbound); 3] = [
-            Inbound::note_peer_end,
-            |inbound| inbound.finish(End::Eof),
-            |inbound| inbound.finish(End::Failed(CloseCause::Reset)),
-        ];
-        for (case, end) in ends.into_iter().enumerate() {
-            let mut inbound = Inbound::new();
-            assert!(!inbound.has_peer_ended());
-            assert!(!inbound.take_watch(), "there is nothing to watch for in case {case}");
-            assert!(!inbound.has_peer_ended() && !inbound.is_watched());
-            end(&mut inbound);
-            assert!(inbound.has_peer_ended() && !inbound.is_watched(), "case {case}");
-            assert!(inbound.take_watch(), "case {case}");
-            // Another sign of the end changes nothing.
-            inbound.note_peer_end();
-            assert!(inbound.has_peer_ended() && inbound.is_watched(), "case {case}");
-            assert!(!inbound.take_watch(), "case {case} is watched twice");
-        }
-    }
-
-    #[test]
-    fn a_peer_that_ends_behind_unread_bytes_leaves_the_stream_open() {
-        let mut inbound = Inbound::new();
-        inbound.push(chunk(1));
-        inbound.note_peer_end();
-        assert_eq!((inbound.end(), inbound.bytes()), (End::Open, 1));
-    }
-
-    #[test]
-    fn discarding_drops_what_arrives() {
-        let mut inbound = Inbound::new();
-        inbound.push(chunk(10));
-        drop(inbound.discard());
-        inbound.push(chunk(10));
-        assert!(inbound.try_extend_last(&[1]));
-        assert_eq!((inbound.bytes(), inbound.chunks()), (0, 0));
-    }
-}
+mod tests;

@@ -7,8 +7,7 @@
 //! Invariant: each buffer is in exactly one place: published to the kernel, named by an unprocessed completion, leased,
 //! or in the return queue. The memory outlives the ring's receives and every lease.
 
-use std::io;
-use std::ops::{Deref, DerefMut};
+use std::ops::{Deref, DerefMut, Range};
 use std::sync::Arc;
 
 use crossbeam_queue::ArrayQueue;
@@ -28,15 +27,16 @@ pub(crate) struct LeasePool {
 }
 
 impl LeasePool {
-    /// Allocates the memory of `count` buffers of `buffer_bytes` each.
-    pub(crate) fn new(count: u16, buffer_bytes: usize, signal: Arc<Signal>) -> io::Result<Arc<Self>> {
-        Ok(Arc::new(Self {
-            pages: Pages::new(usize::from(count) * buffer_bytes)?,
+    /// Takes `pages` as the memory of `count` buffers of `buffer_bytes` each.
+    pub(crate) fn new(pages: Pages, count: u16, buffer_bytes: usize, signal: Arc<Signal>) -> Arc<Self> {
+        debug_assert!(usize::from(count) * buffer_bytes <= pages.len());
+        Arc::new(Self {
+            pages,
             buffer_bytes,
             returned: ArrayQueue::new(usize::from(count)),
             notify_on_return: SleepFlag::new(),
             signal,
-        }))
+        })
     }
 
     pub(crate) fn buffer_bytes(&self) -> usize {
@@ -48,6 +48,17 @@ impl LeasePool {
         debug_assert!((usize::from(buffer) + 1) * self.buffer_bytes <= self.pages.len());
         // SAFETY: buffer numbers are below the count the pages were sized for, so the address stays inside them.
         unsafe { self.pages.address().add(usize::from(buffer) * self.buffer_bytes) }
+    }
+
+    /// Gives the memory of neighbouring buffers back to the system, as far as it is in whole pages.
+    ///
+    /// # Safety
+    /// The buffers are not published to the kernel, and nothing else uses them or relies on their contents.
+    #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "only rings give memory back"))]
+    pub(crate) unsafe fn release(&self, buffers: Range<u16>) {
+        let (start, end) = (usize::from(buffers.start), usize::from(buffers.end));
+        // SAFETY: guaranteed by the caller.
+        unsafe { self.pages.release(start * self.buffer_bytes..end * self.buffer_bytes) };
     }
 
     /// Leases a filled buffer.

@@ -25,11 +25,11 @@ pub(crate) mod worker_shared;
 use std::sync::Arc;
 #[cfg(feature = "tls")]
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 use std::task::Waker;
 use std::time::Duration;
 
-use crate::address::Address;
+use crate::address::{Address, StoredAddress};
 use crate::shared::command::Command;
 use crate::shared::deadlines::{Deadlines, timeout_ticks};
 use crate::shared::inbound::Inbound;
@@ -47,7 +47,6 @@ use crate::util::biased_lock::Biased;
 #[repr(C)]
 pub(crate) struct ConnShared {
     pub(crate) key: ConnKey,
-    pub(crate) worker: Arc<WorkerShared>,
     pub(crate) inbound: Biased<Inbound>,
     pub(crate) outbound: Biased<Outbound>,
     /// Set while the reader waits with its waker stored, and cleared by whichever event wakes it. Written under the
@@ -63,11 +62,16 @@ pub(crate) struct ConnShared {
     /// Shared, because the connections of a listener have only a few different ones.
     pub(crate) local: Arc<LocalEnd>,
     pub(crate) deadlines: Deadlines,
-    pub(crate) peer: Address,
+    peer: StoredAddress,
 }
+
+// One of these, with the counts of an `Arc`, exists for each of very many idle connections.
+#[cfg(all(target_pointer_width = "64", not(loom)))]
+const _: () = assert!(size_of::<ConnShared>() <= 152);
 
 /// The end of a connection at this process.
 pub(crate) struct LocalEnd {
+    pub(crate) worker: Arc<WorkerShared>,
     /// The queue of the executor that runs the handler, for an endpoint.
     pub(crate) ready: Arc<ReadyQueue>,
     pub(crate) address: Address,
@@ -83,8 +87,9 @@ impl LocalEnd {
     /// Stands for the listener of a connection that was not accepted.
     pub(crate) const OUTBOUND: usize = usize::MAX;
 
-    pub(crate) fn new(ready: &Arc<ReadyQueue>, address: Address, listener: usize) -> Self {
+    pub(crate) fn new(worker: &Arc<WorkerShared>, ready: &Arc<ReadyQueue>, address: Address, listener: usize) -> Self {
         Self {
+            worker: Arc::clone(worker),
             ready: Arc::clone(ready),
             address,
             listener,
@@ -99,7 +104,7 @@ impl LocalEnd {
         Self { tls: Some(OnceLock::new()), ..self }
     }
 
-    /// Returns whether connections without TLS can share one of the two.
+    /// Returns whether connections of one worker without TLS can share one of the two.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         let is_same_place = self.address == other.address && self.listener == other.listener;
         is_same_place && Arc::ptr_eq(&self.ready, &other.ready)
@@ -107,10 +112,9 @@ impl LocalEnd {
 }
 
 impl ConnShared {
-    pub(crate) fn new(key: ConnKey, worker: Arc<WorkerShared>, peer: Address, local: Arc<LocalEnd>) -> Arc<Self> {
+    pub(crate) fn new(key: ConnKey, peer: Address, local: Arc<LocalEnd>) -> Arc<Self> {
         Arc::new(Self {
             key,
-            worker,
             inbound: Biased::new(Inbound::new()),
             outbound: Biased::new(Outbound::new()),
             deadlines: Deadlines::new(),
@@ -119,9 +123,18 @@ impl ConnShared {
             finished: AtomicBool::new(false),
             table: AtomicU8::new(0),
             task: AtomicU32::new(0),
-            peer,
+            peer: StoredAddress::new(peer),
             local,
         })
+    }
+
+    #[inline]
+    pub(crate) fn worker(&self) -> &Arc<WorkerShared> {
+        &self.local.worker
+    }
+
+    pub(crate) fn peer(&self) -> Address {
+        self.peer.get()
     }
 
     /// Returns what the TLS handshake agreed on.
@@ -139,13 +152,13 @@ impl ConnShared {
     }
 
     pub(crate) fn post(&self, command: Command) {
-        wake_scope::post(&self.worker, command);
+        wake_scope::post(self.worker(), command);
     }
 
     /// Notifies the worker of queued bytes, if it is not yet scheduled to send.
     pub(crate) fn notify(&self, schedule: Schedule) {
         if schedule == Schedule::NeedsWake {
-            wake_scope::post(&self.worker, Command::Flush(self.key));
+            wake_scope::post(self.worker(), Command::Flush(self.key));
         }
     }
 
@@ -248,14 +261,24 @@ impl ConnShared {
         self.draining.load(Ordering::Acquire)
     }
 
-    /// Sets one deadline. The worker is notified only if its timer would fire too late.
-    pub(crate) fn set_deadline(&self, which: &AtomicU64, tick: u64) {
-        which.store(tick, Ordering::SeqCst);
+    /// Sets the read deadline. The worker is notified only if its timer would fire too late.
+    pub(crate) fn set_read_deadline(&self, tick: u64) {
+        self.deadlines.read.store(tick, Ordering::SeqCst);
         self.notify_deadline(tick);
     }
 
     pub(crate) fn set_read_deadline_in(&self, duration: Duration) {
-        self.set_deadline(&self.deadlines.read, self.worker.clock.tick_from_now(duration));
+        self.set_read_deadline(self.worker().clock.tick_from_now(duration));
+    }
+
+    pub(crate) fn set_write_deadline(&self, tick: u64) {
+        self.outbound.lock().set_deadlines(|deadlines| deadlines.write = tick);
+        self.notify_deadline(tick);
+    }
+
+    pub(crate) fn set_lifetime_deadline(&self, tick: u64) {
+        self.outbound.lock().set_deadlines(|deadlines| deadlines.lifetime = tick);
+        self.notify_deadline(tick);
     }
 
     pub(crate) fn set_stall(&self, timeout: Option<Duration>) {

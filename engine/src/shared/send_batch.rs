@@ -6,7 +6,7 @@ use std::io;
 use bytes::Bytes;
 
 use crate::shared::file_part::FilePart;
-use crate::util::buffer_pool;
+use crate::util::buffer_pool::Buffer;
 use crate::util::contained::Contained;
 
 /// Maximum segments of a batch, and so of a vectored send. (IOV_MAX is 1024; the kernel copies a short list to its
@@ -27,7 +27,7 @@ pub(crate) enum Segment {
 /// What a segment owns alone. An enum of its own, because this fits into the space of the other variant of [`Segment`].
 #[derive(Debug)]
 pub(crate) enum Owned {
-    Bytes(Vec<u8>),
+    Bytes(Buffer),
     /// A part of a file, which is a batch by itself.
     File(Box<FilePart>),
 }
@@ -35,8 +35,14 @@ pub(crate) enum Owned {
 const _: () = assert!(size_of::<Segment>() == size_of::<Bytes>());
 
 impl From<Vec<u8>> for Segment {
-    #[inline]
     fn from(bytes: Vec<u8>) -> Self {
+        Self::from(Buffer::from(bytes))
+    }
+}
+
+impl From<Buffer> for Segment {
+    #[inline]
+    fn from(bytes: Buffer) -> Self {
         Self::Owned(Owned::Bytes(bytes))
     }
 }
@@ -53,8 +59,8 @@ impl Segment {
         if self.as_slice().len() <= BATCH_BYTES_MAX {
             return None;
         }
-        let mut bytes = match std::mem::replace(self, Self::from(Vec::new())) {
-            Self::Owned(Owned::Bytes(bytes)) => Bytes::from(bytes),
+        let mut bytes = match std::mem::replace(self, Self::from(Buffer::default())) {
+            Self::Owned(Owned::Bytes(bytes)) => Bytes::from(bytes.into_vec()),
             Self::Owned(Owned::File(_)) => Bytes::new(),
             Self::Shared(mut bytes) => bytes.take(),
         };
@@ -85,17 +91,28 @@ impl Segment {
     }
 }
 
+/// Queued segments and the sum of their bytes.
+#[derive(Debug, Default)]
+pub(crate) struct Segments {
+    pub(crate) list: VecDeque<Segment>,
+    /// Not kept up to date in a batch.
+    pub(crate) bytes: usize,
+}
+
+impl Segments {
+    pub(crate) fn push(&mut self, segment: Segment) {
+        self.bytes += segment.len();
+        self.list.push_back(segment);
+    }
+}
+
 /// The bytes of one send, owned by the driver until the send completes.
 #[derive(Debug)]
 pub(crate) struct SendBatch {
     /// Never empty. A single segment is the common case and needs no list.
     pub(crate) first: Segment,
     /// Never an empty list.
-    #[expect(
-        clippy::box_collection,
-        reason = "a batch is moved for each message, and rarely has more than one segment"
-    )]
-    pub(crate) rest: Option<Box<VecDeque<Segment>>>,
+    pub(crate) rest: Option<Box<Segments>>,
     /// Bytes of `first` that have been sent.
     pub(crate) offset: usize,
     /// The FIN or a part of a file follows these bytes at once, so they can wait for it and share its TCP segment.
@@ -104,10 +121,9 @@ pub(crate) struct SendBatch {
 
 impl SendBatch {
     /// Creates a batch of `segments`; `None` if there are none.
-    #[expect(clippy::box_collection, reason = "the box is kept for what follows the first segment")]
-    pub(crate) fn of(mut segments: Box<VecDeque<Segment>>) -> Option<Self> {
-        let first = segments.pop_front()?;
-        let rest = (!segments.is_empty()).then_some(segments);
+    pub(crate) fn of(mut segments: Box<Segments>) -> Option<Self> {
+        let first = segments.list.pop_front()?;
+        let rest = (!segments.list.is_empty()).then_some(segments);
         Some(Self { first, rest, offset: 0, more_follows: false })
     }
 
@@ -140,7 +156,7 @@ impl SendBatch {
     }
 
     fn rest(&self) -> impl Iterator<Item = &Segment> {
-        self.rest.iter().flat_map(|rest| rest.iter())
+        self.rest.iter().flat_map(|rest| rest.list.iter())
     }
 
     /// Records that `sent` more bytes have left. Returns whether all have.
@@ -165,21 +181,12 @@ impl SendBatch {
                 self.offset += left;
                 return true;
             };
-            let next = rest.pop_front();
-            if rest.is_empty() {
+            let next = rest.list.pop_front();
+            if rest.list.is_empty() {
                 self.rest = None;
             }
             self.offset = 0;
-            self.first = next.unwrap_or_else(|| Segment::from(Vec::new()));
-        }
-    }
-}
-
-/// The memory of a sent segment is reused for the next one.
-impl Drop for SendBatch {
-    fn drop(&mut self) {
-        if let Segment::Owned(Owned::Bytes(bytes)) = &mut self.first {
-            buffer_pool::give(std::mem::take(bytes));
+            self.first = next.unwrap_or_else(|| Segment::from(Buffer::default()));
         }
     }
 }
@@ -208,8 +215,9 @@ mod tests {
     use super::*;
 
     fn batch(segments: &[&[u8]]) -> SendBatch {
-        let segments = segments.iter().map(|bytes| Segment::from(bytes.to_vec()));
-        SendBatch::of(Box::new(segments.collect())).expect("there are segments")
+        let mut queued = Box::new(Segments::default());
+        segments.iter().for_each(|bytes| queued.push(Segment::from(bytes.to_vec())));
+        SendBatch::of(queued).expect("there are segments")
     }
 
     #[test]
@@ -233,6 +241,6 @@ mod tests {
     #[test]
     fn the_memory_of_a_batch_is_used_again() {
         drop(batch(&[&[7; 1000]]));
-        assert!(buffer_pool::take().capacity() >= 1000);
+        assert!(Buffer::copy(b"").capacity() >= 1000);
     }
 }

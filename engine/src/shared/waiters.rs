@@ -5,6 +5,7 @@ use std::task::Waker;
 
 use bytes::Bytes;
 
+use crate::clock::NEVER;
 use crate::util::contained::Contained;
 
 /// The identity of a waker, and so of a task, without a reference to it.
@@ -14,7 +15,22 @@ pub(crate) fn id_of(waker: &Waker) -> WakerId {
     (waker.data() as usize, std::ptr::from_ref(waker.vtable()) as usize)
 }
 
-/// Waiting wakers and deferred bytes. An idle connection stores one null pointer.
+/// The deadlines that few connections have, in ticks of the worker's clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct QueueDeadlines {
+    /// Queued bytes must have left by then.
+    pub(crate) write: u64,
+    /// The connection must have ended by then.
+    pub(crate) lifetime: u64,
+}
+
+impl Default for QueueDeadlines {
+    fn default() -> Self {
+        Self { write: NEVER, lifetime: NEVER }
+    }
+}
+
+/// What few queues have: waiting wakers, deferred bytes, deadlines. An idle connection stores one null pointer.
 #[derive(Default)]
 pub(crate) struct Waiters(Option<Box<Lists>>);
 
@@ -34,12 +50,17 @@ struct Lists {
     /// Sends that follow them, in order.
     held: VecDeque<Contained<Bytes>>,
     held_bytes: usize,
+    deadlines: QueueDeadlines,
+    /// The farewell, if it is not a common one.
+    farewell: &'static [u8],
 }
 
 impl Lists {
     /// Returns whether something other than waiting wakers is kept.
     fn is_needed(&self) -> bool {
         !self.at_end.is_empty()
+            || !self.farewell.is_empty()
+            || self.deadlines != QueueDeadlines::default()
             || !self.deferred.is_empty()
             || self.holder.is_some()
             || self.undelivered > 0
@@ -109,6 +130,39 @@ impl Waiters {
 
     pub(crate) fn is_holder(&self, waker: &Waker) -> bool {
         self.0.as_ref().is_some_and(|lists| lists.holder == Some(id_of(waker)))
+    }
+
+    pub(crate) fn deadlines(&self) -> QueueDeadlines {
+        self.0.as_ref().map_or_else(QueueDeadlines::default, |lists| lists.deadlines)
+    }
+
+    pub(crate) fn set_deadlines(&mut self, change: impl FnOnce(&mut QueueDeadlines)) {
+        let mut deadlines = self.deadlines();
+        change(&mut deadlines);
+        if self.0.is_some() || deadlines != QueueDeadlines::default() {
+            self.0.get_or_insert_default().deadlines = deadlines;
+        }
+        self.free_if_unused();
+    }
+
+    /// Keeps a farewell; an empty one ends that.
+    pub(crate) fn set_farewell(&mut self, bytes: &'static [u8]) {
+        if self.0.is_some() || !bytes.is_empty() {
+            self.0.get_or_insert_default().farewell = bytes;
+        }
+        self.free_if_unused();
+    }
+
+    pub(crate) fn take_farewell(&mut self) -> &'static [u8] {
+        let farewell = self.0.as_mut().map(|lists| std::mem::take(&mut lists.farewell)).unwrap_or_default();
+        self.free_if_unused();
+        farewell
+    }
+
+    fn free_if_unused(&mut self) {
+        if self.0.as_ref().is_some_and(|lists| !lists.is_needed() && lists.waiting.is_empty()) {
+            self.0 = None;
+        }
     }
 
     /// Counts a publication of the connection itself.
@@ -183,8 +237,13 @@ mod tests {
     #[test]
     fn the_lists_are_kept_while_they_are_needed_and_no_longer() {
         let waker = Waker::from(Arc::new(Task));
-        let needs: [Need; 5] = [
+        let needs: [Need; 7] = [
             (|waiters, waker| waiters.add_at_end(waker), |waiters| _ = waiters.take_at_end()),
+            (
+                |waiters, _| waiters.set_deadlines(|deadlines| deadlines.write = 1),
+                |waiters| waiters.set_deadlines(|deadlines| deadlines.write = NEVER),
+            ),
+            (|waiters, _| waiters.set_farewell(b"bye"), |waiters| assert_eq!(waiters.take_farewell(), b"bye")),
             (|waiters, _| waiters.defer(Bytes::from_static(b"1")), |waiters| _ = waiters.take_deferred()),
             (|waiters, waker| waiters.set_holder(Some(id_of(waker))), |waiters| waiters.set_holder(None)),
             (|waiters, _| waiters.add_undelivered(), |waiters| _ = waiters.sub_undelivered()),

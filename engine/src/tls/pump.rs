@@ -17,7 +17,7 @@ use rustls::{ClientConfig, CommonState, Error, ServerConfig};
 
 use crate::tls::certificates;
 use crate::tls::info::TlsInfo;
-use crate::util::buffer_pool;
+use crate::util::buffer_pool::Buffer;
 use crate::util::contained::catch;
 
 /// Bytes that a record adds to its plaintext, at most: header, explicit nonce (TLS 1.2), content type and tag.
@@ -47,7 +47,7 @@ pub(crate) enum Failure {
 pub(crate) struct Pump {
     session: Session,
     /// Received bytes that complete no record or handshake message yet.
-    partial: Vec<u8>,
+    partial: Buffer,
     /// Nothing has been received.
     fresh: bool,
     handshaking: bool,
@@ -109,7 +109,7 @@ impl Pump {
         let fresh = matches!(session, Session::Server(_));
         Self {
             session,
-            partial: Vec::new(),
+            partial: Buffer::default(),
             fresh,
             handshaking: true,
             peer_closed: false,
@@ -147,10 +147,7 @@ impl Pump {
 
     /// Keeps received bytes for the next [`process`](Self::process).
     pub(crate) fn feed(&mut self, input: &[u8]) {
-        if self.partial.capacity() == 0 {
-            self.partial = buffer_pool::take();
-        }
-        self.partial.extend_from_slice(input);
+        self.partial.vec_mut().extend_from_slice(input);
     }
 
     /// Decrypts received bytes, in place, and appends their plaintext to `plain` and what must be sent to `out`.
@@ -171,13 +168,12 @@ impl Pump {
 
     /// Goes on with the bytes that are kept, as [`receive`](Self::receive) does.
     pub(crate) fn process(&mut self, plain: &mut Vec<u8>, out: &mut Vec<u8>) -> Result<(), Failure> {
-        let mut partial = std::mem::take(&mut self.partial);
+        let mut partial = self.partial.take();
         let (used, result) = self.drive(&mut partial, plain, out);
         if result.is_err() || used == partial.len() {
-            buffer_pool::give(partial);
             return result;
         }
-        partial.drain(..used);
+        partial.vec_mut().drain(..used);
         self.partial = partial;
         result
     }
@@ -247,7 +243,7 @@ impl Pump {
             Session::Client(session) => write(session, partial, put, out),
         };
         if used > 0 {
-            partial.drain(..used);
+            partial.vec_mut().drain(..used);
         }
         Ok(result?)
     }

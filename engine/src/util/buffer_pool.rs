@@ -6,6 +6,8 @@
 //! caches. An idle connection holds none.
 
 use std::cell::RefCell;
+use std::fmt;
+use std::ops::{Deref, DerefMut};
 
 /// Maximum total capacity kept per thread, in bytes: enough for some hundred small messages of a busy tick. Bounds
 /// threads that only ever give back.
@@ -16,17 +18,92 @@ const BUFFER_BYTES_MAX: usize = 8 * 1024;
 const BUFFER_BYTES_MIN: usize = 64;
 
 struct Pool {
-    buffers: Vec<Vec<u8>>,
+    buffers: Vec<Boxed>,
     /// The sum of their capacities.
     bytes: usize,
 }
+
+/// In a box, because it is moved several times for each message.
+type Boxed = Box<Vec<u8>>;
 
 thread_local! {
     static POOL: RefCell<Pool> = const { RefCell::new(Pool { buffers: Vec::new(), bytes: 0 }) };
 }
 
+/// A vector in the size of a pointer, for each of very many connections: null until something is put into it. Its
+/// memory comes from the pool and goes back to it.
+#[derive(Default)]
+pub(crate) struct Buffer(Option<Boxed>);
+
+impl Buffer {
+    /// Copies `bytes` into a buffer of the pool.
+    #[inline]
+    pub(crate) fn copy(bytes: &[u8]) -> Self {
+        let mut buffer = Self::default();
+        buffer.vec_mut().extend_from_slice(bytes);
+        buffer
+    }
+
+    /// Returns the vector, which the pool provides if there is none.
+    #[inline]
+    pub(crate) fn vec_mut(&mut self) -> &mut Vec<u8> {
+        self.0.get_or_insert_with(take)
+    }
+
+    /// Takes the contents, and leaves an empty buffer.
+    #[inline]
+    pub(crate) fn take(&mut self) -> Self {
+        Self(self.0.take())
+    }
+
+    pub(crate) fn into_vec(mut self) -> Vec<u8> {
+        self.0.take().map(|bytes| *bytes).unwrap_or_default()
+    }
+
+    pub(crate) fn capacity(&self) -> usize {
+        self.0.as_ref().map_or(0, |bytes| bytes.capacity())
+    }
+}
+
+impl From<Vec<u8>> for Buffer {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self((bytes.capacity() > 0).then(|| Box::new(bytes)))
+    }
+}
+
+impl Deref for Buffer {
+    type Target = [u8];
+
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        self.0.as_ref().map_or(&[], |bytes| bytes)
+    }
+}
+
+impl DerefMut for Buffer {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut [u8] {
+        self.0.as_mut().map_or(&mut [], |bytes| bytes)
+    }
+}
+
+impl fmt::Debug for Buffer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes", self.len())
+    }
+}
+
+impl Drop for Buffer {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(bytes) = self.0.take() {
+            give(bytes);
+        }
+    }
+}
+
 /// Takes an empty buffer, with capacity if the pool has one.
-pub(crate) fn take() -> Vec<u8> {
+fn take() -> Boxed {
     let taken = POOL.try_with(|pool| {
         let mut pool = pool.borrow_mut();
         let buffer = pool.buffers.pop()?;
@@ -36,15 +113,8 @@ pub(crate) fn take() -> Vec<u8> {
     taken.ok().flatten().unwrap_or_default()
 }
 
-/// Copies `bytes` into a buffer of the pool.
-pub(crate) fn copy(bytes: &[u8]) -> Vec<u8> {
-    let mut buffer = take();
-    buffer.extend_from_slice(bytes);
-    buffer
-}
-
 /// Gives the memory of `buffer` to the pool, if it is worth keeping.
-pub(crate) fn give(mut buffer: Vec<u8>) {
+fn give(mut buffer: Boxed) {
     if !(BUFFER_BYTES_MIN..=BUFFER_BYTES_MAX).contains(&buffer.capacity()) {
         return;
     }
@@ -65,25 +135,26 @@ mod tests {
 
     #[test]
     fn the_last_buffer_given_is_taken_first_and_empty() {
-        give(vec![1; 100]);
-        give(vec![2; 200]);
-        let buffer = take();
+        let buffers = [vec![1; 100], vec![2; 200]].map(Buffer::from);
+        buffers.into_iter().for_each(drop);
+        let mut buffer = Buffer::copy(b"");
         assert!(buffer.is_empty() && buffer.capacity() >= 200);
-        assert!(take().capacity() >= 100);
-        assert_eq!(take().capacity(), 0);
+        assert!(Buffer::copy(b"").capacity() >= 100);
+        assert!(buffer.take().capacity() >= 200);
+        assert_eq!(buffer.capacity(), 0);
     }
 
     #[test]
     fn too_small_and_too_large_buffers_are_freed() {
-        give(vec![0; BUFFER_BYTES_MIN - 1]);
-        give(vec![0; BUFFER_BYTES_MAX + 1]);
-        assert_eq!(take().capacity(), 0);
+        drop(Buffer::from(vec![0; BUFFER_BYTES_MIN - 1]));
+        drop(Buffer::from(vec![0; BUFFER_BYTES_MAX + 1]));
+        assert_eq!(Buffer::copy(b"").capacity(), 0);
     }
 
     #[test]
     fn the_pool_of_a_thread_is_bounded() {
         for _ in 0..POOL_BYTES_MAX / BUFFER_BYTES_MAX + 1 {
-            give(vec![0; BUFFER_BYTES_MAX]);
+            give(Box::new(vec![0; BUFFER_BYTES_MAX]));
         }
         let kept = std::iter::from_fn(|| Some(take()).filter(|buffer| buffer.capacity() > 0)).count();
         assert_eq!(kept, POOL_BYTES_MAX / BUFFER_BYTES_MAX);

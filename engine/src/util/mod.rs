@@ -1,10 +1,11 @@
 //! Small tools that know nothing of connections: locks, buffer reuse, mapped memory, drops whose panics are contained,
-//! threads for files, a processor hint, structs of settings.
+//! threads for files, flags, a processor hint, structs of settings.
 
 pub(crate) mod biased_lock;
 pub(crate) mod buffer_pool;
 pub(crate) mod contained;
 pub(crate) mod file_pool;
+pub(crate) mod flags;
 pub(crate) mod pages;
 pub(crate) mod prefetch;
 mod raw_lock;

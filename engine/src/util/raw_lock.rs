@@ -10,12 +10,12 @@
 //!     ◀── unlock, wakes the waiting threads ─────────────┘
 //! ```
 
-use crate::util::sync::{AtomicU32, Condvar, Mutex, Ordering};
+use crate::util::sync::{AtomicU8, Condvar, Mutex, Ordering};
 
-const FREE: u32 = 0;
-const HELD: u32 = 1;
+const FREE: u8 = 0;
+const HELD: u8 = 1;
 /// Held, and threads can be waiting for it.
-const CONTENDED: u32 = 2;
+const CONTENDED: u8 = 2;
 
 /// Looks at a held lock before the thread parks. The critical sections are short.
 #[cfg(not(loom))]
@@ -23,7 +23,7 @@ const SPINS: u32 = 100;
 
 /// A mutual-exclusion lock. Each [`lock`](Self::lock) is to be followed by one [`unlock`](Self::unlock).
 pub(super) struct RawLock {
-    state: AtomicU32,
+    state: AtomicU8,
     #[cfg(loom)]
     place: Place,
 }
@@ -37,7 +37,7 @@ struct Place {
 impl RawLock {
     pub(super) fn new() -> Self {
         Self {
-            state: AtomicU32::new(FREE),
+            state: AtomicU8::new(FREE),
             #[cfg(loom)]
             place: Place { mutex: Mutex::new(()), freed: Condvar::new() },
         }
@@ -113,8 +113,8 @@ mod loom_tests {
         let mut model = loom::model::Builder::new();
         model.preemption_bound = Some(3);
         model.check(|| {
-            let shared = Arc::new((RawLock::new(), AtomicU32::new(0)));
-            let add = |shared: &(RawLock, AtomicU32)| {
+            let shared = Arc::new((RawLock::new(), AtomicU8::new(0)));
+            let add = |shared: &(RawLock, AtomicU8)| {
                 shared.0.lock(|| ());
                 // Not one step: others would be lost if two threads were inside.
                 shared.1.store(shared.1.load(Ordering::Relaxed) + 1, Ordering::Relaxed);

@@ -5,14 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::address::Address;
-use crate::clock::wheel::TimerId;
-use crate::clock::{Clock, NEVER};
+use crate::clock::wheel::{Links, TimerId};
+use crate::clock::{Clock, NEVER, RecentTick};
 use crate::connection::Connection;
 use crate::driver::{Accepted, Driver};
 use crate::executor::RunQueue;
 use crate::shared::deadlines::timeout_ticks;
 use crate::shared::key::ConnKey;
 use crate::shared::{ConnShared, LocalEnd};
+use crate::util::flags::Flags;
 
 use super::{Conn, Due, Phase, Receive, Worker};
 
@@ -38,7 +39,8 @@ impl<D: Driver> Worker<D> {
         let key = accepted.key;
         #[cfg(feature = "tls")]
         let encrypted = self.is_listener_encrypted(accepted.listener);
-        let local = LocalEnd::new(self.handlers[self.next_handler].ready(), accepted.local, accepted.listener);
+        let ready = self.handlers[self.next_handler].ready();
+        let local = LocalEnd::new(&self.worker_shared, ready, accepted.local, accepted.listener);
         self.next_handler = (self.next_handler + 1) % self.handlers.len();
         #[cfg(feature = "tls")]
         let local = if encrypted { Arc::new(local.with_tls()) } else { self.share_local(local) };
@@ -67,23 +69,19 @@ impl<D: Driver> Worker<D> {
 
     /// Begins to serve an open socket. Its receive is not armed.
     pub(super) fn open_conn(&mut self, key: ConnKey, peer: Address, local: Arc<LocalEnd>) -> Arc<ConnShared> {
-        let shared = ConnShared::new(key, Arc::clone(&self.worker_shared), peer, local);
+        let shared = ConnShared::new(key, peer, local);
         while self.conns.len() <= key.index as usize {
             self.conns.push(None);
         }
         let now = self.worker_shared.clock.now();
         self.conns[key.index as usize] = Some(Conn {
             shared: Arc::clone(&shared),
+            close_at: NEVER,
+            timer: Links::UNARMED,
+            received_at: RecentTick::new(now),
             phase: Phase::Open,
             receive: Receive::Paused,
-            sending: false,
-            watching: false,
-            counted_paused: false,
-            #[cfg(feature = "tls")]
-            encrypted: false,
-            timer: None,
-            received_at: now,
-            close_at: NEVER,
+            flags: Flags::default(),
         });
         self.open += 1;
         self.worker_shared.counters.connections.add(1);

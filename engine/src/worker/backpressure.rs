@@ -3,7 +3,8 @@
 //! The push that reaches the high mark pauses the inbound buffer; the pop that reaches the low mark posts one `Resume`.
 //! In between the peer's TCP window closes.
 
-use super::{Receive, Worker};
+use super::{COUNTED_PAUSED, Receive, Worker};
+use crate::clock::RecentTick;
 use crate::driver::Driver;
 use crate::shared::key::ConnKey;
 
@@ -17,7 +18,7 @@ impl<D: Driver> Worker<D> {
         }
         self.uncount_pause(key);
         let Some(conn) = self.conn(key) else { return };
-        conn.received_at = conn.shared.worker.clock.now();
+        conn.received_at = RecentTick::new(conn.shared.worker().clock.now());
         match conn.receive {
             Receive::Paused => self.arm_receive(key),
             // The receive goes on, or its end arms the next one.
@@ -28,7 +29,7 @@ impl<D: Driver> Worker<D> {
 
     pub(super) fn uncount_pause(&mut self, key: ConnKey) {
         if let Some(conn) = self.conn(key)
-            && std::mem::take(&mut conn.counted_paused)
+            && conn.flags.take(COUNTED_PAUSED)
         {
             self.worker_shared.counters.paused.sub(1);
         }

@@ -96,16 +96,13 @@ impl<D: Driver> Worker<D> {
     fn shut_with(&mut self, key: ConnKey, reset: bool, cause: CloseCause) {
         let Some(conn) = self.conn(key) else { return };
         conn.phase = Phase::Closing;
-        let timer = conn.timer.take();
         let mut wakers = conn.shared.end_outbound(|outbound| outbound.close(cause));
         {
             let mut inbound = conn.shared.inbound.lock();
             inbound.finish(End::Failed(cause));
             wakers.extend(conn.shared.take_reader(&mut inbound));
         }
-        if let Some(timer) = timer {
-            self.wheel.remove(timer);
-        }
+        self.disarm(key);
         for waker in wakers {
             waker.wake();
         }
@@ -118,6 +115,7 @@ impl<D: Driver> Worker<D> {
         }
         #[cfg(feature = "tls")]
         self.remove_session(key);
+        self.disarm(key);
         self.conns[key.index as usize] = None;
         if !self.backlogs.is_empty() {
             self.backlogs.remove(&key);

@@ -105,7 +105,7 @@ impl<D: Driver> Worker<D> {
         let key = connected.key;
         // Its owner can be an endpoint only if it happens to run on that thread.
         let ready = self.handlers[self.next_handler].ready();
-        let local = LocalEnd::new(ready, connected.local, LocalEnd::OUTBOUND);
+        let local = LocalEnd::new(&self.worker_shared, ready, connected.local, LocalEnd::OUTBOUND);
         #[cfg(feature = "tls")]
         let local = local.with_tls();
         let shared = self.open_conn(key, connected.peer, Arc::new(local));

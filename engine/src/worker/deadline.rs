@@ -7,8 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::progress::first_check;
-use super::{Conn, Due, Phase, Receive, Worker};
-use crate::clock::NEVER;
+use super::{Conn, Phase, Receive, SENDING, Worker};
+use crate::clock::wheel::{Entries, Links, Lists};
+use crate::clock::{NEVER, RecentTick};
 use crate::driver::Driver;
 use crate::error::CloseCause;
 use crate::shared::key::ConnKey;
@@ -19,7 +20,7 @@ impl<D: Driver> Worker<D> {
         let now = self.worker_shared.clock.now();
         let Some(conn) = self.conn(key) else { return };
         conn.shared.deadlines.idle.store(ticks, Ordering::SeqCst);
-        conn.received_at = now;
+        conn.received_at = RecentTick::new(now);
         if ticks != 0 {
             self.check_deadlines(key);
         }
@@ -50,7 +51,7 @@ impl<D: Driver> Worker<D> {
             Some(CloseCause::IdleTimeout) if conn.shared.outbound.lock().farewell_timeout().is_some() => {
                 // The protocol sends its farewell first. The connection then has the farewell timeout to end, whatever
                 // its handler is waiting for.
-                conn.received_at = now;
+                conn.received_at = RecentTick::new(now);
                 let shared = Arc::clone(&conn.shared);
                 return self.queue_farewell(&shared);
             }
@@ -58,22 +59,68 @@ impl<D: Driver> Worker<D> {
             None => {}
         }
         conn.wake_reader_if_overdue(now);
-        let timer = conn.timer.take();
         let mut next = conn.next_deadline(now);
         conn.shared.deadlines.armed.store(next, Ordering::SeqCst);
         // A handler that stored an earlier deadline before it saw the new `armed` has not notified the worker, so check
         // once more.
         next = next.min(conn.next_deadline(now));
         conn.shared.deadlines.armed.store(next, Ordering::SeqCst);
-        if let Some(timer) = timer {
-            self.wheel.remove(timer);
-        }
+        self.disarm(key);
         if next != NEVER {
-            let timer = self.wheel.insert(next, Due::Connection(key));
-            if let Some(conn) = self.conn(key) {
-                conn.timer = Some(timer);
-            }
+            let (timers, mut entries) = self.timers();
+            timers.insert(&mut entries, key.index, next);
         }
+    }
+
+    /// Checks the deadlines of the connections whose timers are due.
+    pub(super) fn expire_deadlines(&mut self, now: u64) {
+        let (timers, mut entries) = self.timers();
+        timers.expire(&mut entries, now);
+        let mut overdue = std::mem::take(&mut self.overdue);
+        for key in overdue.drain(..) {
+            self.check_deadlines(key);
+        }
+        self.overdue = overdue;
+    }
+
+    /// Disarms the timer of a connection, if it is armed.
+    pub(super) fn disarm(&mut self, key: ConnKey) {
+        if self.conn(key).is_some() {
+            let (timers, mut entries) = self.timers();
+            timers.remove(&mut entries, key.index);
+        }
+    }
+
+    fn timers(&mut self) -> (&mut Lists, Timers<'_>) {
+        (&mut self.timers, Timers { conns: &mut self.conns, overdue: &mut self.overdue })
+    }
+}
+
+/// The timers of connections, by the number of their slot.
+struct Timers<'a> {
+    conns: &'a mut [Option<Conn>],
+    overdue: &'a mut Vec<ConnKey>,
+}
+
+impl Timers<'_> {
+    fn conn(&mut self, index: u32) -> &mut Conn {
+        self.conns[index as usize].as_mut().expect("a connection is removed after its timer")
+    }
+}
+
+impl Entries for Timers<'_> {
+    fn links(&mut self, index: u32) -> &mut Links {
+        &mut self.conn(index).timer
+    }
+
+    fn deadline(&self, index: u32) -> u64 {
+        let conn = self.conns[index as usize].as_ref();
+        conn.map_or(NEVER, |conn| conn.shared.deadlines.armed.load(Ordering::Relaxed))
+    }
+
+    fn fire(&mut self, index: u32) {
+        let key = self.conn(index).shared.key;
+        self.overdue.push(key);
     }
 }
 
@@ -84,18 +131,19 @@ impl Conn {
             let stalled = self.phase == Phase::Open;
             return Some(if stalled { CloseCause::WriteTimeout } else { CloseCause::Dropped });
         }
-        let deadlines = &self.shared.deadlines;
-        if deadlines.lifetime.load(Ordering::SeqCst) <= now {
+        let mut outbound = self.shared.outbound.lock();
+        let deadlines = outbound.deadlines();
+        if deadlines.lifetime <= now {
             return Some(CloseCause::LifetimeDeadline);
         }
-        let write = deadlines.write.load(Ordering::SeqCst);
-        if write <= now {
-            if self.shared.outbound.lock().bytes() > 0 {
+        if deadlines.write <= now {
+            if outbound.bytes() > 0 {
                 return Some(CloseCause::WriteDeadline);
             }
-            // Everything left in time: clear the deadline, unless a new one has just been set.
-            let _ = deadlines.write.compare_exchange(write, NEVER, Ordering::SeqCst, Ordering::SeqCst);
+            // Everything left in time.
+            outbound.set_deadlines(|deadlines| deadlines.write = NEVER);
         }
+        drop(outbound);
         if self.idle_deadline(now) <= now {
             return Some(CloseCause::IdleTimeout);
         }
@@ -120,7 +168,7 @@ impl Conn {
         }
         if self.shared.deadlines.stall.load(Ordering::SeqCst) == 0 {
             self.close_at = NEVER;
-        } else if self.sending && self.close_at == NEVER {
+        } else if self.flags.has(SENDING) && self.close_at == NEVER {
             self.begin_stall_timeout(now);
         }
     }
@@ -145,7 +193,7 @@ impl Conn {
             // Ends at the peer's end of stream: the rest is up to the handler. The bytes came within a tick, so the
             // timeout counts from the next.
             idle if self.phase == Phase::Open && self.receive != Receive::Ended => {
-                self.received_at + 1 + u64::from(idle)
+                self.received_at.at(now) + 1 + u64::from(idle)
             }
             _ => NEVER,
         }
@@ -153,15 +201,12 @@ impl Conn {
 
     /// Returns the earliest future deadline.
     fn next_deadline(&self, now: u64) -> u64 {
-        let deadlines = &self.shared.deadlines;
-        let read = match deadlines.read.load(Ordering::SeqCst) {
+        let read = match self.shared.deadlines.read.load(Ordering::SeqCst) {
             // The reader was woken for it and now checks by itself.
             passed if passed <= now => NEVER,
             read => read,
         };
-        read.min(deadlines.write.load(Ordering::SeqCst))
-            .min(deadlines.lifetime.load(Ordering::SeqCst))
-            .min(self.idle_deadline(now))
-            .min(self.close_at)
+        let others = self.shared.outbound.lock().deadlines();
+        read.min(others.write).min(others.lifetime).min(self.idle_deadline(now)).min(self.close_at)
     }
 }

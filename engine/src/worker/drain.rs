@@ -76,7 +76,8 @@ impl<D: Driver> Worker<D> {
             self.flush(shared.key);
         }
         if let Some(timeout) = timeout {
-            shared.deadlines.lifetime.fetch_min(self.worker_shared.clock.after(timeout), Ordering::SeqCst);
+            let end = self.worker_shared.clock.after(timeout);
+            shared.outbound.lock().set_deadlines(|deadlines| deadlines.lifetime = deadlines.lifetime.min(end));
             self.check_deadlines(shared.key);
         }
     }

@@ -12,8 +12,9 @@ use std::task::Waker;
 use std::time::Duration;
 
 use crate::clock::Clock;
+use crate::clock::RecentTick;
 use crate::clock::sleep_entry::SleepEntry;
-use crate::clock::wheel::{TimerId, Wheel};
+use crate::clock::wheel::{Links, Lists, Wheel};
 use crate::config::Config;
 use crate::driver::{Driver, Event};
 use crate::error::CloseCause;
@@ -26,6 +27,7 @@ use crate::shared::wake_scope::WakeScope;
 use crate::shared::worker_shared::WorkerShared;
 use crate::shared::{ConnShared, LocalEnd};
 use crate::shutdown::{ShutdownPlan, ShutdownReport};
+use crate::util::flags::Flags;
 
 mod accept;
 mod backpressure;
@@ -81,32 +83,40 @@ enum Phase {
 /// A worker's side of one connection.
 struct Conn {
     shared: Arc<ConnShared>,
-    phase: Phase,
-    receive: Receive,
-    sending: bool,
-    /// The driver watches for the peer's end.
-    watching: bool,
-    /// Counted as paused in the statistics.
-    counted_paused: bool,
-    /// It has TLS, with its session in [`Worker::tls`].
-    #[cfg(feature = "tls")]
-    encrypted: bool,
-    timer: Option<TimerId>,
-    /// Tick of the last received bytes.
-    received_at: u64,
     /// Tick at which the connection is reset: a closing one that has not ended by then, or one whose send in flight
     /// makes no progress. Before that the peer's progress is checked (see `progress`).
     close_at: u64,
+    /// Its place among the connections that have a deadline, for the tick in `shared.deadlines.armed`.
+    timer: Links,
+    received_at: RecentTick,
+    phase: Phase,
+    receive: Receive,
+    flags: Flags,
 }
 
-/// The purpose of a timer.
+// One of these exists for each of very many idle connections.
+#[cfg(target_pointer_width = "64")]
+const _: () = assert!(size_of::<Option<Conn>>() <= 32);
+
+/// A send is in flight.
+const SENDING: u8 = 1;
+/// The driver watches for the peer's end.
+const WATCHING: u8 = 1 << 1;
+/// Counted as paused in the statistics.
+const COUNTED_PAUSED: u8 = 1 << 2;
+/// It has TLS, with its session in [`Worker::tls`].
+#[cfg(feature = "tls")]
+const ENCRYPTED: u8 = 1 << 3;
+
+/// The purpose of a timer that is not a connection's.
 enum Due {
-    Connection(ConnKey),
     Sleep(Arc<SleepEntry>),
     /// Arm a listener's accept again after a failure.
     Accept(usize),
     /// Take the next step of a shutdown.
     Drain,
+    /// Give back receive buffers that are not needed any more.
+    Trim,
 }
 
 pub(crate) struct Worker<D> {
@@ -115,6 +125,8 @@ pub(crate) struct Worker<D> {
     config: Arc<Config>,
     conns: Vec<Option<Conn>>,
     open: usize,
+    /// The connections that have a deadline.
+    timers: Lists,
     wheel: Wheel<Due>,
     starved: VecDeque<ConnKey>,
     /// Fan-outs with messages for members of this worker.
@@ -139,8 +151,12 @@ pub(crate) struct Worker<D> {
     commands: Vec<Command>,
     events: Vec<Event>,
     fired: Vec<Due>,
+    /// Connections whose timers have fired.
+    overdue: Vec<ConnKey>,
     /// Failures of the driver's `enter` since its last success.
     enter_failures: u32,
+    /// A timer for [`Due::Trim`] is armed.
+    trim_due: bool,
 }
 
 /// A shutdown in progress in this worker.
@@ -172,6 +188,7 @@ impl<D: Driver> Worker<D> {
             config,
             conns: Vec::new(),
             open: 0,
+            timers: Lists::new(now),
             wheel: Wheel::new(now),
             starved: VecDeque::new(),
             deliveries: VecDeque::new(),
@@ -189,7 +206,9 @@ impl<D: Driver> Worker<D> {
             commands: Vec::new(),
             events: Vec::new(),
             fired: Vec::new(),
+            overdue: Vec::new(),
             enter_failures: 0,
+            trim_due: false,
         };
         for listener in 0..listeners {
             worker.arm_accept(listener);
@@ -271,19 +290,20 @@ impl<D: Driver> Worker<D> {
     /// Acts on the timers that were due at the tick `now`.
     fn expire_timers(&mut self, now: u64) {
         self.worker_shared.clock.settle(now);
+        self.expire_deadlines(now);
         let mut fired = std::mem::take(&mut self.fired);
         self.wheel.expire(now, &mut fired);
         for due in fired.drain(..) {
             match due {
-                Due::Connection(key) => {
-                    if let Some(conn) = self.conn(key) {
-                        conn.timer = None;
-                        self.check_deadlines(key);
-                    }
-                }
                 Due::Sleep(entry) => entry.fire(),
                 Due::Accept(listener) => self.retry_accept(listener),
                 Due::Drain => self.step_drain(),
+                Due::Trim => {
+                    self.trim_due = false;
+                    if self.driver.trim() {
+                        self.trim_later();
+                    }
+                }
             }
         }
         self.fired = fired;
@@ -329,7 +349,8 @@ impl<D: Driver> Worker<D> {
     }
 
     fn until_next_timer(&self, elapsed: Duration) -> Option<Duration> {
-        let tick = self.wheel.next_tick()?;
+        let ticks = self.wheel.next_tick().into_iter().chain(self.timers.next_tick());
+        let tick = ticks.min()?;
         Some(Clock::since_epoch(tick).saturating_sub(elapsed))
     }
 
@@ -345,10 +366,20 @@ impl<D: Driver> Worker<D> {
                 Event::Sent { key, result } => self.on_sent(key, result),
                 Event::FileFailed { key, error } => self.on_file_failed(key, &error),
                 Event::Closed { key } => self.on_closed(key),
+                Event::BuffersGrown => self.trim_later(),
                 Event::Connected { attempt, result } => self.on_connected(attempt, result),
             }
         }
         self.events = events;
+    }
+
+    /// Looks in a while whether the receive buffers in use are still needed.
+    #[cold]
+    fn trim_later(&mut self) {
+        if !std::mem::replace(&mut self.trim_due, true) {
+            let at = self.worker_shared.clock.now() + Clock::ticks_in(TRIM_INTERVAL);
+            self.wheel.insert(at, Due::Trim);
+        }
     }
 
     fn conn(&mut self, key: ConnKey) -> Option<&mut Conn> {
@@ -379,6 +410,9 @@ impl<D> Drop for Worker<D> {
         self.worker_shared.end();
     }
 }
+
+/// Time between two looks at the receive buffers that are in use.
+const TRIM_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Maximum failures of a driver in a row for lack of memory. A ring pauses for a millisecond after each.
 const ENTER_FAILURES_MAX: u32 = 10_000;

@@ -5,7 +5,7 @@
 
 use std::task::Waker;
 
-use super::{Phase, Receive, Worker};
+use super::{Phase, Receive, WATCHING, Worker};
 use crate::driver::Driver;
 use crate::error::CloseCause;
 use crate::shared::ConnShared;
@@ -14,18 +14,20 @@ use crate::shared::key::ConnKey;
 impl<D: Driver> Worker<D> {
     /// Watches for the peer's end, unless a receive would report it.
     pub(super) fn watch_end(&mut self, key: ConnKey) {
-        let Some(conn) = self.conn(key).filter(|conn| conn.phase == Phase::Open && !conn.watching) else { return };
+        let Some(conn) = self.conn(key).filter(|conn| conn.phase == Phase::Open && !conn.flags.has(WATCHING)) else {
+            return;
+        };
         if !matches!(conn.receive, Receive::Paused | Receive::Ended) {
             return;
         }
-        conn.watching = true;
+        conn.flags.set(WATCHING);
         let fin = !conn.shared.inbound.lock().has_peer_ended();
         self.driver.watch_end(key, fin);
     }
 
     pub(super) fn on_peer_ended(&mut self, key: ConnKey, error: Option<i32>) {
         let Some(conn) = self.conn(key) else { return };
-        conn.watching = false;
+        conn.flags.clear(WATCHING);
         // An armed receive reports the end after the bytes before it.
         if conn.phase != Phase::Open || !matches!(conn.receive, Receive::Paused | Receive::Ended) {
             return;

@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use super::{Conn, Phase, Worker};
+use super::{Conn, Phase, SENDING, Worker};
 use crate::clock::{Clock, NEVER};
 use crate::driver::Driver;
 use crate::error::CloseCause;
@@ -42,7 +42,7 @@ impl Conn {
     /// Returns the timeout of the send in flight, in ticks.
     fn send_timeout(&self, flush_timeout: u64) -> Option<u64> {
         match self.phase {
-            Phase::Open if self.sending => {
+            Phase::Open if self.flags.has(SENDING) => {
                 let stall = self.shared.deadlines.stall.load(std::sync::atomic::Ordering::SeqCst);
                 (stall != 0).then_some(u64::from(stall))
             }

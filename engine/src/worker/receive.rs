@@ -1,7 +1,10 @@
 //! Receiving: chunks into the inbound buffer, and waiting for receive buffers.
 
+#[cfg(feature = "tls")]
+use super::ENCRYPTED;
 use super::peer_end::note_peer_end;
-use super::{Phase, Receive, Worker};
+use super::{COUNTED_PAUSED, Phase, Receive, Worker};
+use crate::clock::RecentTick;
 use crate::driver::{Driver, ReceiveEnd, Received};
 use crate::error::CloseCause;
 use crate::shared::chunk::Chunk;
@@ -31,16 +34,18 @@ impl<D: Driver> Worker<D> {
         };
         debug_assert_eq!(conn.shared.key, key);
         #[cfg(feature = "tls")]
-        if conn.encrypted {
+        if conn.flags.has(ENCRYPTED) {
             return self.on_received_encrypted(key, data, more);
         }
         let bytes = self.driver.view(&data);
         let len = bytes.len();
         self.worker_shared.counters.received_bytes_total.add(len as u64);
         self.worker_shared.counters.chunks_total.add(1);
-        conn.received_at = now;
+        conn.received_at = RecentTick::new(now);
 
         let mut inbound = conn.shared.inbound.lock();
+        let wakes_endpoint = conn.shared.take_endpoint();
+        let waker = if wakes_endpoint { None } else { conn.shared.take_task(&mut inbound) };
         if len >= LEASE_BYTES_MIN {
             inbound.push(self.driver.lease(data));
         } else {
@@ -54,8 +59,6 @@ impl<D: Driver> Worker<D> {
             inbound.pause();
         }
         let paused = inbound.is_paused();
-        let wakes_endpoint = conn.shared.take_endpoint();
-        let waker = if wakes_endpoint { None } else { conn.shared.take_task(&mut inbound) };
         drop(inbound);
         if wakes_endpoint {
             conn.shared.wake_endpoint();
@@ -64,7 +67,7 @@ impl<D: Driver> Worker<D> {
         if newly_paused {
             self.worker_shared.counters.pauses_total.add(1);
             // It is still counted if its handler resumed it and that command is still in the mailbox.
-            if !std::mem::replace(&mut conn.counted_paused, true) {
+            if !conn.flags.replace(COUNTED_PAUSED) {
                 self.worker_shared.counters.paused.add(1);
             }
         }
@@ -107,7 +110,7 @@ impl<D: Driver> Worker<D> {
             ReceiveEnd::Eof => {
                 conn.receive = Receive::Ended;
                 #[cfg(feature = "tls")]
-                let encrypted = conn.encrypted;
+                let encrypted = conn.flags.has(ENCRYPTED);
                 #[cfg(feature = "tls")]
                 let end = match encrypted {
                     true if self.note_end_in_handshake(key) => return,

@@ -3,7 +3,9 @@
 use std::io;
 use std::task::Waker;
 
-use super::{Phase, Worker};
+#[cfg(feature = "tls")]
+use super::ENCRYPTED;
+use super::{Phase, SENDING, Worker};
 use crate::clock::NEVER;
 use crate::config::OutboundMarks;
 use crate::driver::Driver;
@@ -43,7 +45,7 @@ impl<D: Driver> Worker<D> {
     /// Sends queued bytes. If a send is in flight, its completion sends them.
     pub(super) fn flush(&mut self, key: ConnKey) {
         let Some(conn) = self.conns.get_mut(key.index as usize).and_then(Option::as_mut) else { return };
-        if conn.shared.key != key || conn.sending || conn.phase == Phase::Closing {
+        if conn.shared.key != key || conn.flags.has(SENDING) || conn.phase == Phase::Closing {
             return;
         }
         let mut outbound = conn.shared.outbound.lock();
@@ -65,10 +67,10 @@ impl<D: Driver> Worker<D> {
         let now = self.worker_shared.clock.now();
         let Some(conn) = self.conn(key) else { return };
         #[cfg(feature = "tls")]
-        if conn.encrypted {
+        if conn.flags.has(ENCRYPTED) {
             return self.send_encrypted(key, batch);
         }
-        conn.sending = true;
+        conn.flags.set(SENDING);
         let due = conn.begin_stall_timeout(now);
         self.start_send(key, batch, due);
     }
@@ -87,7 +89,7 @@ impl<D: Driver> Worker<D> {
         let marks = self.worker_shared.outbound;
         let Some(conn) = self.conns.get_mut(key.index as usize).and_then(Option::as_mut) else { return };
         debug_assert_eq!(conn.shared.key, key);
-        conn.sending = false;
+        conn.flags.clear(SENDING);
         let closing = conn.phase != Phase::Open;
         if !closing {
             conn.close_at = NEVER;
@@ -96,7 +98,7 @@ impl<D: Driver> Worker<D> {
             return self.fail_sending(key, CloseCause::from_errno(errno));
         }
         #[cfg(feature = "tls")]
-        if conn.encrypted {
+        if conn.flags.has(ENCRYPTED) {
             return self.on_encrypted_sent(key, closing);
         }
         let (wakers, next) = Next::after_batch(&mut conn.shared.outbound.lock(), &marks);
@@ -129,8 +131,8 @@ impl<D: Driver> Worker<D> {
     #[cold]
     pub(super) fn on_file_failed(&mut self, key: ConnKey, error: &io::Error) {
         let Some(conn) = self.conn(key) else { return };
-        conn.sending = false;
-        let peer = conn.shared.peer;
+        conn.flags.clear(SENDING);
+        let peer = conn.shared.peer();
         if error.kind() == io::ErrorKind::UnexpectedEof {
             log::warn!("a file became shorter while it was sent, connection of {peer} closed");
         } else {
@@ -151,7 +153,7 @@ impl<D: Driver> Worker<D> {
     fn after_flush(&mut self, key: ConnKey, fin: Fin) {
         if fin != Fin::Nothing {
             #[cfg(feature = "tls")]
-            if self.conn(key).is_some_and(|conn| conn.encrypted) && !self.close_session(key, fin) {
+            if self.conn(key).is_some_and(|conn| conn.flags.has(ENCRYPTED)) && !self.close_session(key, fin) {
                 return;
             }
             self.finish_sending(key, fin);

@@ -10,12 +10,8 @@ use crate::config::KeepaliveConfig;
 use crate::hub::Registration;
 use crate::serve::handler_error::HandlerError;
 
-/// The state of a connection's calls: a byte while nothing is to be done.
-pub(super) struct Flow<H: EventHandler> {
-    flags: u8,
-    /// What few connections need.
-    extra: Option<Box<Extra<H>>>,
-}
+/// The state of a connection's calls: one null pointer while nothing is to be done.
+pub(super) struct Flow<H: EventHandler>(Option<Box<Extra<H>>>);
 
 /// The outbound queue has reached its high mark: nothing is delivered until it has emptied.
 pub(super) const FULL: u8 = 1;
@@ -33,7 +29,9 @@ pub(super) const HAS_MAILBOX: u8 = 1 << 5;
 /// The flags that have to be looked at before the next delivery.
 const ATTENTION: u8 = FULL | PAUSED | CLOSE_DUE | CHANGED;
 
+/// What few connections need.
 pub(super) struct Extra<H: EventHandler> {
+    flags: u8,
     pub(super) close: Option<CloseFrame>,
     /// Why the connection ends, if it was not closed by either side.
     pub(super) error: Option<HandlerError>,
@@ -53,27 +51,31 @@ pub(super) enum Change {
 
 impl<H: EventHandler> Flow<H> {
     pub(super) const fn new() -> Self {
-        Self { flags: 0, extra: None }
+        Self(None)
     }
 
     #[inline]
     pub(super) fn has(&self, flags: u8) -> bool {
-        self.flags & flags != 0
+        self.0.as_ref().is_some_and(|extra| extra.flags & flags != 0)
     }
 
-    #[inline]
     pub(super) fn set(&mut self, flags: u8) {
-        self.flags |= flags;
+        self.extra_mut().flags |= flags;
     }
 
     pub(super) fn clear(&mut self, flags: u8) {
-        self.flags &= !flags;
+        if let Some(extra) = &mut self.0 {
+            extra.flags &= !flags;
+            if !extra.is_needed() {
+                self.0 = None;
+            }
+        }
     }
 
     /// Returns whether nothing is to be done and no calls can be waiting.
     #[inline]
     pub(super) fn is_at_rest(&self) -> bool {
-        self.flags == 0
+        self.0.as_ref().is_none_or(|extra| extra.flags == 0)
     }
 
     /// Returns whether something is to be done before the next delivery.
@@ -83,11 +85,11 @@ impl<H: EventHandler> Flow<H> {
     }
 
     pub(super) fn extra(&self) -> Option<&Extra<H>> {
-        self.extra.as_deref()
+        self.0.as_deref()
     }
 
     pub(super) fn extra_mut(&mut self) -> &mut Extra<H> {
-        self.extra.get_or_insert_default()
+        self.0.get_or_insert_default()
     }
 
     /// Makes a close frame due, unless one is.
@@ -105,14 +107,14 @@ impl<H: EventHandler> Flow<H> {
 
     /// Takes the changes to make.
     pub(super) fn take_changes(&mut self) -> Vec<Change> {
+        let changes = self.0.as_mut().map_or_else(Vec::new, |extra| std::mem::take(&mut extra.changes));
         self.clear(CHANGED);
-        self.extra.as_mut().map_or_else(Vec::new, |extra| std::mem::take(&mut extra.changes))
+        changes
     }
 
     /// Ends the flow: the connection leaves its rooms, and handles find nothing any more.
     pub(super) fn end(&mut self) {
-        self.set(CLOSING);
-        let extra = self.extra.take();
+        let extra = self.0.take();
         if let Some(mailbox) = extra.as_ref().and_then(|extra| extra.mailbox.as_ref()) {
             mailbox.end();
         }
@@ -120,8 +122,15 @@ impl<H: EventHandler> Flow<H> {
     }
 }
 
+impl<H: EventHandler> Extra<H> {
+    fn is_needed(&self) -> bool {
+        let waits = self.flags != 0 || !self.changes.is_empty();
+        waits || self.close.is_some() || self.error.is_some() || self.mailbox.is_some() || self.registration.is_some()
+    }
+}
+
 impl<H: EventHandler> Default for Extra<H> {
     fn default() -> Self {
-        Self { close: None, error: None, changes: Vec::new(), mailbox: None, registration: None }
+        Self { flags: 0, close: None, error: None, changes: Vec::new(), mailbox: None, registration: None }
     }
 }

@@ -101,7 +101,7 @@ pub(super) mod tests {
 
     #[test]
     fn a_place_holds_little_beside_the_state() {
-        assert!(size_of::<Option<Record<Nothing>>>() <= 56);
+        assert!(size_of::<Option<Record<Nothing>>>() <= 48);
         const { assert!(Table::<Nothing>::PIECE_PLACES >= 512) };
     }
 }

@@ -1,11 +1,11 @@
 //! The task of a WebSocket: runs its handler, then the closing handshake, with the connection's hooks around both.
 
-use std::future::Future;
+use std::future::{Future, ready};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use tidegate_engine::{Address, Connection};
+use tidegate_engine::{Address, ByteSender, Connection, succeed};
 use tidegate_http::{HandlerName, LocalBoxFuture, SharedAcrossThreads};
 
 use crate::close::CloseFrame;
@@ -35,7 +35,8 @@ pub(crate) trait Serve: Send + Sync {
 
 impl<F: AsyncFn(WebSocket) -> Result<(), HandlerError> + SharedAcrossThreads> Serve for F {
     fn serve(self: Arc<F>, connection: Connection, context: Arc<ConnContext>) -> LocalBoxFuture<'static, ()> {
-        Box::pin(start(self, WebSocket::with_context(connection, context)))
+        let sender = connection.sender().clone();
+        go_on(&sender, start(self, WebSocket::with_context(connection, context)))
     }
 
     fn serve_with_hooks(
@@ -45,7 +46,17 @@ impl<F: AsyncFn(WebSocket) -> Result<(), HandlerError> + SharedAcrossThreads> Se
         attachments: Arc<Attachments>,
         hooks: Arc<Hooks>,
     ) -> LocalBoxFuture<'static, ()> {
-        Box::pin(serve_with_hooks(connection, context, attachments, self, hooks))
+        let sender = connection.sender().clone();
+        go_on(&sender, serve_with_hooks(connection, context, attachments, self, hooks))
+    }
+}
+
+/// Makes `task` the task of the connection, in place of that of HTTP: in a box it would be a second block of memory
+/// below the first. Returns what is left for the task of HTTP to do.
+fn go_on(sender: &ByteSender, task: impl Future<Output = ()> + 'static) -> LocalBoxFuture<'static, ()> {
+    match succeed(sender, NamedTask { task, name: HandlerName::current() }) {
+        Ok(()) => Box::pin(ready(())),
+        Err(task) => Box::pin(task),
     }
 }
 
@@ -113,6 +124,26 @@ where
     let borrowed: &'static F = unsafe { &*Arc::as_ptr(&handler) };
     // A handler that drops its WebSocket before it returns a future leaves nothing to close.
     WebSocketTask::Running { future: borrowed(argument), handler }
+}
+
+pin_project_lite::pin_project! {
+    /// A task that the engine polls, with the name of its handler.
+    struct NamedTask<T> {
+        #[pin]
+        task: T,
+        name: HandlerName,
+    }
+}
+
+impl<T: Future<Output = ()>> Future for NamedTask<T> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.project();
+        // The engine logs panics with it.
+        this.name.enter();
+        this.task.poll(cx)
+    }
 }
 
 pin_project_lite::pin_project! {

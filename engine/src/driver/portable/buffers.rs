@@ -14,6 +14,7 @@ use crate::driver::Received;
 use crate::shared::chunk::Chunk;
 use crate::shared::lease::LeasePool;
 use crate::shared::signal::Signal;
+use crate::util::pages::Pages;
 
 /// Maximum bytes of a small read. More than this moves by lease.
 pub(super) const SMALL_BYTES: usize = 4096;
@@ -53,7 +54,12 @@ impl ReceiveBuffers {
         Ok(Self {
             area: vec![0; AREA_BYTES].into(),
             used: 0,
-            pool: LeasePool::new(LARGE_COUNT, LARGE_BYTES, Arc::clone(signal))?,
+            pool: LeasePool::new(
+                Pages::new(usize::from(LARGE_COUNT) * LARGE_BYTES)?,
+                LARGE_COUNT,
+                LARGE_BYTES,
+                Arc::clone(signal),
+            ),
             free: (0..LARGE_COUNT).rev().collect(),
         })
     }

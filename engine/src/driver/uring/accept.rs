@@ -12,7 +12,7 @@ use io_uring::{cqueue, opcode, types};
 use socket2::{SockAddr, SockAddrStorage};
 
 use super::op::{Op, Token};
-use super::slot::{Slot, SlotState};
+use super::slot::{NAMING, Slot, SlotState};
 use super::{UringDriver, raw};
 use crate::address::Address;
 use crate::driver::listener::Listener;
@@ -196,7 +196,7 @@ impl UringDriver {
             peer_known: bound == Address::Unix,
             addresses: Arc::clone(&addresses),
         };
-        self.slots[key.index as usize].cold().arriving = Some(arriving);
+        self.colds.of(key.index).arriving = Some(arriving);
         if bound == Address::Unix {
             return self.finish_accept(key, events);
         }
@@ -216,8 +216,8 @@ impl UringDriver {
 
     fn submit_peer_name(&mut self, key: ConnKey) {
         let slot = &mut self.slots[key.index as usize];
-        slot.naming = true;
-        let Some(arriving) = slot.arriving() else { return };
+        slot.flags.set(NAMING);
+        let Some(arriving) = self.colds.arriving(key.index) else { return };
         let value: *mut SockAddrStorage = &mut arriving.peer;
         // Exactly the size of the family's address, because SO_PEERNAME refuses a larger buffer.
         let len = match self.acceptors[arriving.listener].address.ip() {
@@ -231,8 +231,8 @@ impl UringDriver {
 
     pub(super) fn on_peer_name(&mut self, key: ConnKey, result: i32, events: &mut Vec<Event>) {
         let Some(slot) = self.slot(key) else { return };
-        slot.naming = false;
-        if let Some(arriving) = slot.arriving() {
+        slot.flags.clear(NAMING);
+        if let Some(arriving) = self.colds.arriving(key.index) {
             arriving.peer_known = true;
             if result < 0 {
                 // ENOTCONN: the peer has already gone. The connection is accepted anyway, because the bytes that it
@@ -247,8 +247,10 @@ impl UringDriver {
     /// Reports a connection once its addresses are known.
     pub(super) fn finish_accept(&mut self, key: ConnKey, events: &mut Vec<Event>) {
         let direct = self.features.direct_descriptors;
-        let Some(slot) = self.slot(key) else { return };
-        let Some(arriving) = slot.arriving() else { return };
+        if self.slot(key).is_none() {
+            return;
+        }
+        let Some(arriving) = self.colds.arriving(key.index) else { return };
         let looked_up = arriving.addresses.lock().take();
         match looked_up {
             None if !arriving.peer_known => return,
@@ -256,7 +258,7 @@ impl UringDriver {
             Some(Err(_)) if !arriving.peer_known && direct => return self.submit_peer_name(key),
             _ => {}
         }
-        let Some(arriving) = slot.take_arriving() else { return };
+        let Some(arriving) = self.colds.take_arriving(key.index) else { return };
         let bound = self.acceptors[arriving.listener].address;
         let (peer, local) = match looked_up {
             Some(Ok(addresses)) => addresses,

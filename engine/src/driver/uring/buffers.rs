@@ -2,6 +2,11 @@
 //!
 //! [`BufferGroups`] and their [`BufferRing`]s belong to the worker: they publish free buffers to the kernel and lease
 //! filled ones to handlers. See `shared::lease` for the half that other threads share, and for the invariant.
+//!
+//! The kernel fills all published buffers in turn, so each of them comes to occupy memory. Most rings need few at a
+//! time: a ring publishes some of its buffers and keeps the others in reserve. When half of those in circulation are
+//! filled at once, their number doubles; when few were needed for a while, [`trim`](BufferGroups::trim) takes the
+//! others back and gives their memory to the system.
 
 use std::io;
 use std::sync::Arc;
@@ -37,10 +42,15 @@ impl BufferGroups {
     /// Creates the groups, to be [registered](Self::register) with a ring.
     pub(super) fn new(config: &UringConfig, signal: &Arc<Signal>) -> io::Result<Self> {
         let (small_bytes, large_bytes) = (config.receive_buffer_bytes, config.large_receive_buffer_bytes);
-        let small = BufferRing::new(config.receive_buffers, small_bytes, Arc::clone(signal))?;
-        let wants_large = config.large_receive_buffers > 0 && large_bytes > small_bytes;
-        let large = wants_large.then(|| BufferRing::new(config.large_receive_buffers, large_bytes, Arc::clone(signal)));
-        Ok(Self { small, large: large.transpose()? })
+        let small_pages = Pages::small(usize::from(config.receive_buffers) * small_bytes)?;
+        let small = BufferRing::new(small_pages, config.receive_buffers, small_bytes, Arc::clone(signal))?;
+        let mut groups = Self { small, large: None };
+        if config.large_receive_buffers > 0 && large_bytes > small_bytes {
+            let large_pages = Pages::new(usize::from(config.large_receive_buffers) * large_bytes)?;
+            let large = BufferRing::new(large_pages, config.large_receive_buffers, large_bytes, Arc::clone(signal))?;
+            groups.large = Some(large);
+        }
+        Ok(groups)
     }
 
     /// Registers the groups with `ring`.
@@ -75,11 +85,22 @@ impl BufferGroups {
         if large { self.large.as_mut() } else { Some(&mut self.small) }
     }
 
-    /// Records that the kernel filled a buffer.
-    pub(super) fn filled(&mut self, large: bool) {
-        if let Some(group) = self.group(large) {
-            group.filled();
-        }
+    /// Records that the kernel filled a buffer. Returns whether more buffers were put into circulation for it.
+    pub(super) fn filled(&mut self, large: bool) -> bool {
+        self.group(large).is_some_and(BufferRing::filled)
+    }
+
+    /// Takes buffers out of circulation that were not needed since the last call, and gives their memory back. Returns
+    /// whether a later call can give back more.
+    ///
+    /// # Safety
+    /// Every completion of the ring has been reaped, and the kernel processes none of its operations meanwhile.
+    pub(super) unsafe fn trim(&mut self) -> bool {
+        // SAFETY: guaranteed by the caller.
+        let is_small_left = unsafe { self.small.trim() };
+        // SAFETY: as above.
+        let is_large_left = self.large.as_mut().is_some_and(|large| unsafe { large.trim() });
+        is_small_left || is_large_left
     }
 
     pub(super) fn view<'a>(&'a self, received: &'a Received) -> &'a [u8] {
@@ -151,21 +172,37 @@ pub(super) struct BufferRing {
     tail: u16,
     /// Buffers published to the kernel and not yet filled.
     free: usize,
+    /// The lowest number of free buffers since the last trim.
+    low: usize,
+    /// Buffers that are not in `reserve`: free, filled or leased.
+    circulating: usize,
+    reserve: Vec<u16>,
 }
 
+/// The memory of the buffers that a ring begins with and returns to: few pages, which stay in the processor's caches.
+const CIRCULATING_BYTES_MIN: usize = 128 * 1024;
+
+/// Buffers in circulation for each that was filled at the same time as the others: at least half of them are free then,
+/// so that filled ones can leave by lease.
+const CIRCULATING_PER_FILLED: usize = 4;
+
 impl BufferRing {
-    /// Creates `count` (a power of two, at most 32,768) buffers of `buffer_bytes` each, all free, and not yet
-    /// registered.
-    pub(super) fn new(count: u16, buffer_bytes: usize, signal: Arc<Signal>) -> io::Result<Self> {
+    /// Creates `count` (a power of two, at most 32,768) buffers of `buffer_bytes` each in `pages`, all free, and not
+    /// yet registered.
+    pub(super) fn new(pages: Pages, count: u16, buffer_bytes: usize, signal: Arc<Signal>) -> io::Result<Self> {
         debug_assert!(count.is_power_of_two());
-        let pool = LeasePool::new(count, buffer_bytes, signal)?;
-        let table = Pages::new(usize::from(count) * size_of::<BufRingEntry>())?;
-        let mut ring = Self { pool, table, count, tail: 0, free: 0 };
-        for buffer in 0..count {
-            ring.recycle(buffer);
-        }
+        let pool = LeasePool::new(pages, count, buffer_bytes, signal);
+        let table = Pages::small(usize::from(count) * size_of::<BufRingEntry>())?;
+        let reserve = (0..count).rev().collect();
+        let mut ring = Self { pool, table, count, tail: 0, free: 0, low: 0, circulating: 0, reserve };
+        ring.grow(ring.circulating_min());
         ring.publish();
         Ok(ring)
+    }
+
+    /// Returns the number of buffers in circulation that is never fallen below.
+    fn circulating_min(&self) -> usize {
+        (CIRCULATING_BYTES_MIN / self.buffer_bytes()).clamp(2, usize::from(self.count))
     }
 
     /// Registers the buffers with `ring` as `group`.
@@ -185,16 +222,67 @@ impl BufferRing {
     /// Returns whether more than one in `share` buffers is free: only then can filled ones leave by lease, so that
     /// chunks held by stalled handlers can never take the last buffers from those that run.
     fn is_plenty(&self, share: usize) -> bool {
-        self.free * share > usize::from(self.count)
+        self.free * share > self.circulating
     }
 
     fn free(&self) -> usize {
         self.free
     }
 
-    /// Records that the kernel filled a buffer.
-    pub(super) fn filled(&mut self) {
+    /// Records that the kernel filled a buffer. Returns whether more were put into circulation for it.
+    #[inline]
+    pub(super) fn filled(&mut self) -> bool {
         self.free -= 1;
+        self.free < self.low && self.note_low()
+    }
+
+    #[cold]
+    fn note_low(&mut self) -> bool {
+        self.low = self.free;
+        let grows = 2 * self.free <= self.circulating && !self.reserve.is_empty();
+        if grows {
+            self.grow(self.circulating);
+        }
+        grows
+    }
+
+    /// Puts up to `count` more buffers into circulation, for the next [`publish`](Self::publish).
+    fn grow(&mut self, count: usize) {
+        for _ in 0..count {
+            let Some(buffer) = self.reserve.pop() else { break };
+            self.circulating += 1;
+            self.recycle(buffer);
+        }
+        self.low = self.free;
+    }
+
+    /// See [`BufferGroups::trim`].
+    ///
+    /// # Safety
+    /// As there.
+    unsafe fn trim(&mut self) -> bool {
+        let needed = (self.circulating - self.low) * CIRCULATING_PER_FILLED;
+        let wanted = needed.next_power_of_two().max(self.circulating_min());
+        let former = self.reserve.len();
+        while self.circulating > wanted && self.free > 0 {
+            self.tail = self.tail.wrapping_sub(1);
+            self.free -= 1;
+            self.circulating -= 1;
+            let buffer = self.entry_at_tail().bid();
+            self.reserve.push(buffer);
+        }
+        if self.reserve.len() > former {
+            // Taken back before the kernel looks at the table again: by this function's contract it runs none of the
+            // ring's operations, and has consumed no buffer beyond those that `free` no longer counts.
+            self.publish_tail();
+            self.reserve.sort_unstable_by(|one, other| other.cmp(one));
+            for run in self.reserve.chunk_by(|higher, lower| *higher == lower + 1) {
+                // SAFETY: a buffer in reserve is neither published nor filled nor leased.
+                unsafe { self.pool.release(run[run.len() - 1]..run[0] + 1) };
+            }
+        }
+        self.low = self.free;
+        self.circulating > self.circulating_min()
     }
 
     /// Returns the bytes that the kernel put in `buffer`.
@@ -213,17 +301,23 @@ impl BufferRing {
 
     /// Puts `buffer` at the end of the table, for the next [`publish`](Self::publish).
     pub(super) fn recycle(&mut self, buffer: u16) {
-        let slot = usize::from(self.tail & (self.count - 1));
-        let address = self.pool.address(buffer) as u64;
-        // SAFETY: `slot` is below the entry count of the table, which is zeroed memory mapped by `new`; the kernel
-        // reads an entry only after the tail has passed it, and at most `count` buffers exist, so this one was
-        // consumed.
-        let entry = unsafe { &mut *self.table.address().cast::<BufRingEntry>().add(slot) };
+        let (address, len) = (self.pool.address(buffer) as u64, self.pool.buffer_bytes() as u32);
+        let entry = self.entry_at_tail();
         entry.set_addr(address);
-        entry.set_len(self.pool.buffer_bytes() as u32);
+        entry.set_len(len);
         entry.set_bid(buffer);
         self.tail = self.tail.wrapping_add(1);
         self.free += 1;
+    }
+
+    /// Returns the entry of the table at its tail, which is not published.
+    #[inline]
+    fn entry_at_tail(&mut self) -> &mut BufRingEntry {
+        let slot = usize::from(self.tail & (self.count - 1));
+        // SAFETY: `slot` is below the entry count of the table, which is zeroed memory mapped by `new`; the kernel
+        // reads an entry only after the tail has passed it, and at most `count` buffers exist, so this one was
+        // consumed or taken back.
+        unsafe { &mut *self.table.address().cast::<BufRingEntry>().add(slot) }
     }
 
     /// Takes back the buffers of dropped leases and publishes all recycled buffers to the kernel.
@@ -231,6 +325,10 @@ impl BufferRing {
         while let Some(buffer) = self.pool.take_returned() {
             self.recycle(buffer);
         }
+        self.publish_tail();
+    }
+
+    fn publish_tail(&self) {
         // SAFETY: the tail lies in the first entry of the table, 2-byte aligned, for as long as the table is mapped;
         // the kernel only reads it.
         let tail = unsafe {
@@ -249,5 +347,54 @@ impl BufferRing {
     /// Keeps the memory mapped for the rest of the process, for a ring with operations still in flight.
     fn leak(&self) {
         std::mem::forget(Arc::clone(&self.pool));
+    }
+}
+
+#[cfg(all(test, not(loom), not(miri)))]
+mod tests {
+    use super::*;
+
+    fn published(ring: &mut BufferRing) -> Vec<u16> {
+        let (tail, free) = (ring.tail, ring.free as u16);
+        let entries = (1..=free).map(|back| {
+            ring.tail = tail.wrapping_sub(back);
+            ring.entry_at_tail().bid()
+        });
+        let entries = entries.collect();
+        ring.tail = tail;
+        entries
+    }
+
+    #[test]
+    fn buffers_come_into_use_with_the_load_and_leave_after_it() {
+        let (count, bytes) = (512_u16, 4096);
+        let pages = Pages::small(usize::from(count) * bytes).unwrap();
+        let mut ring = BufferRing::new(pages, count, bytes, Signal::new(|| {})).unwrap();
+        assert_eq!((ring.circulating, ring.free), (32, 32));
+        let grown: Vec<_> = (0..20).map(|_| ring.filled()).collect();
+        assert_eq!(grown.iter().position(|grown| *grown), Some(15), "when half of them are filled");
+        assert_eq!((ring.circulating, ring.free), (64, 44));
+        (0..20).for_each(|buffer| ring.recycle(buffer));
+        let unused = ring.pool.address(50);
+        // SAFETY: the buffer is free and no kernel knows of it: the ring is not registered.
+        unsafe { unused.write(7) };
+        // SAFETY: there is no completion, because the ring is not registered.
+        assert!(unsafe { ring.trim() }, "20 were needed at a time");
+        assert_eq!(ring.circulating, 64);
+        // SAFETY: as above.
+        assert!(!unsafe { ring.trim() }, "none was needed since");
+        assert_eq!((ring.circulating, ring.free), (32, 32));
+        let mut all = published(&mut ring);
+        all.extend(&ring.reserve);
+        all.sort_unstable();
+        assert!(all.into_iter().eq(0..count), "each buffer is in one place");
+        for buffer in ring.reserve.clone() {
+            // SAFETY: as above.
+            assert_eq!(unsafe { ring.pool.address(buffer).read() }, 0, "its memory was given back");
+        }
+        for _ in 0..400 {
+            ring.filled();
+        }
+        assert_eq!((ring.circulating, ring.free), (512, 112));
     }
 }

@@ -16,7 +16,7 @@ use io_uring::{opcode, types};
 use socket2::{SockAddr, SockRef};
 
 use super::op::{Op, Token};
-use super::slot::SlotState;
+use super::slot::{CONNECTING, SlotState};
 use super::{UringDriver, raw};
 use crate::address::Address;
 use crate::driver::{Connected, Event, outbound_socket};
@@ -139,7 +139,7 @@ impl UringDriver {
     /// Puts the socket of an attempt into its slot.
     fn take_connecting_slot(&mut self, number: u32, fd: i32, events: &mut Vec<Event>) {
         let key = self.take_slot(fd, events);
-        self.slots[key.index as usize].cold().attempt = Some(number);
+        self.colds.of(key.index).attempt = Some(number);
         if let Some(attempt) = self.connects.of(number) {
             attempt.key = Some(key);
         }
@@ -165,7 +165,7 @@ impl UringDriver {
             }
             Some(key) => {
                 if let Some(slot) = self.slot(key) {
-                    slot.connecting = false;
+                    slot.flags.clear(CONNECTING);
                 }
                 if result < 0 {
                     return self.fail_connect(number, -result);
@@ -177,7 +177,10 @@ impl UringDriver {
 
     /// Acts on the end of a task on the installed socket, if it was a step of an attempt.
     pub(super) fn after_socket_task(&mut self, key: ConnKey, events: &mut Vec<Event>) {
-        let Some(number) = self.slot(key).and_then(|slot| slot.attempt()) else { return };
+        if self.slot(key).is_none() {
+            return;
+        }
+        let Some(number) = self.colds.attempt(key.index) else { return };
         let Some(attempt) = self.connects.of(number) else { return };
         let answer = attempt.answer.lock().take();
         match (attempt.step, answer) {
@@ -231,7 +234,7 @@ impl UringDriver {
         let (key, any_port) = (*key, request.binds_any_port());
         let (address, len) = (local.as_ptr().cast(), local.len());
         let Some(slot) = self.slot(key) else { return };
-        slot.connecting = true;
+        slot.flags.set(CONNECTING);
         let fd = slot.fd;
         if any_port {
             // As in `outbound_socket`. If the kernel refuses, it chooses the port now.
@@ -249,7 +252,7 @@ impl UringDriver {
         let (key, nodelay) = (*key, request.is_nodelay());
         let (address, len) = (SockAddr::as_ptr(&request.address).cast(), request.address.len());
         let Some(slot) = self.slot(key) else { return };
-        slot.connecting = true;
+        slot.flags.set(CONNECTING);
         let fd = slot.fd;
         if nodelay && direct {
             self.switch_on(fd, libc::IPPROTO_TCP, libc::TCP_NODELAY);
@@ -287,8 +290,8 @@ impl UringDriver {
         }
         let (key, peer) = (*key, Address::from_name(&request.address));
         self.connects.attempts[number as usize] = None;
-        if let Some(slot) = self.slot(key) {
-            slot.end_attempt();
+        if self.slot(key).is_some() {
+            self.colds.end_attempt(key.index);
         }
         let connected = Connected { key, peer, local };
         events.push(Event::Connected { attempt: number, result: Ok(Box::new(connected)) });

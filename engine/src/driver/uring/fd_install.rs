@@ -9,7 +9,7 @@ use io_uring::{opcode, types};
 use socket2::SockRef;
 
 use super::op::{Op, Token};
-use super::slot::SlotState;
+use super::slot::{INSTALLING, SHUTTING_DOWN, SlotState};
 use super::{Event, UringDriver};
 use crate::shared::command::SocketTask;
 use crate::shared::key::ConnKey;
@@ -26,9 +26,10 @@ impl UringDriver {
             let installed = ManuallyDrop::new(unsafe { OwnedFd::from_raw_fd(fd) });
             return task(Ok(SockRef::from(&*installed)));
         }
-        slot.cold().fd_tasks.push(task);
+        slot.flags.set(INSTALLING);
+        self.colds.of(key.index).fd_tasks.push(task);
         let entry = opcode::FixedFdInstall::new(types::Fixed(fd as u32), 0).build();
-        // SAFETY: names no memory; the slot is not closed before `fd_tasks` is empty again.
+        // SAFETY: names no memory; the slot is not closed before it has no task any more.
         unsafe { self.push(Token::new(Op::Install, key), entry) };
     }
 
@@ -39,7 +40,13 @@ impl UringDriver {
             0.. => Ok(unsafe { OwnedFd::from_raw_fd(result) }),
             _ => Err(io::Error::from_raw_os_error(-result)),
         };
-        let Some(task) = self.slot(key).and_then(|slot| slot.take_fd_task()) else { return };
+        if self.slot(key).is_none() {
+            return;
+        }
+        let Some((task, are_left)) = self.colds.take_fd_task(key.index) else { return };
+        if let Some(slot) = self.slot(key) {
+            slot.flags.put(INSTALLING, are_left);
+        }
         match installed {
             Ok(installed) => task(Ok(SockRef::from(&installed))),
             Err(error) => task(Err(error)),
@@ -54,7 +61,7 @@ impl UringDriver {
     pub(super) fn shutdown_write(&mut self, key: ConnKey) {
         let direct = self.features.direct_descriptors;
         let Some(slot) = self.slot(key) else { return };
-        slot.shutting_down = true;
+        slot.flags.set(SHUTTING_DOWN);
         if !direct {
             return self.submit_shutdown(key);
         }
@@ -85,7 +92,7 @@ impl UringDriver {
 
     pub(super) fn on_shutdown(&mut self, key: ConnKey) {
         if let Some(slot) = self.slot(key) {
-            slot.shutting_down = false;
+            slot.flags.clear(SHUTTING_DOWN);
         }
         self.advance_close(key);
     }

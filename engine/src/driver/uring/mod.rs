@@ -56,7 +56,7 @@ use probe::Features;
 
 use ring::{Ring, WakeFd};
 use send::Sends;
-use slot::{NO_SEND, Slot, SlotState};
+use slot::{Colds, NO_SEND, Slot, SlotState, WATCHING};
 
 pub(crate) struct UringDriver {
     /// First, because fields are dropped in order: the ring ends before the memory that its operations name, which is
@@ -69,6 +69,7 @@ pub(crate) struct UringDriver {
     wake: Arc<WakeFd>,
     buffers: BufferGroups,
     slots: Vec<Slot>,
+    colds: Colds,
     /// Number of slots that are not `Free`.
     used: usize,
     acceptors: Vec<Acceptor>,
@@ -166,6 +167,7 @@ impl UringDriver {
             wake,
             buffers,
             slots: Vec::new(),
+            colds: Colds::default(),
             used: 0,
             acceptors: listeners.into_iter().map(Acceptor::new).collect(),
             connects: Connects::default(),
@@ -278,10 +280,10 @@ impl UringDriver {
     /// Ends what the slots of an ended ring still hold: tasks are answered, regular descriptors closed.
     fn close_slots(&mut self) {
         let direct = self.features.direct_descriptors;
-        for slot in self.slots.iter_mut().filter(|slot| slot.state != SlotState::Free) {
-            while let Some(task) = slot.take_fd_task() {
-                task(Err(io::ErrorKind::NotConnected.into()));
-            }
+        for task in self.colds.take_all_fd_tasks() {
+            task(Err(io::ErrorKind::NotConnected.into()));
+        }
+        for slot in self.slots.iter().filter(|slot| slot.state != SlotState::Free) {
             if !direct && slot.state != SlotState::Closing {
                 // SAFETY: the slot owns this descriptor, and no close of it was submitted.
                 drop(unsafe { OwnedFd::from_raw_fd(slot.fd) });
@@ -292,8 +294,8 @@ impl UringDriver {
     fn on_close(&mut self, key: ConnKey, events: &mut Vec<Event>) {
         let direct = self.features.direct_descriptors;
         let Some(slot) = self.slot(key) else { return };
-        let attempt = slot.attempt();
         slot.release(next_generation(key.generation));
+        let attempt = self.colds.remove(key.index);
         self.used -= 1;
         if !direct {
             self.free.push(key.index);
@@ -372,7 +374,7 @@ impl Driver for UringDriver {
         let Some(slot) = self.slot(key).filter(|slot| slot.state == SlotState::Open) else { return };
         slot.state = SlotState::Ending;
         let (fd, send, receive, receiving) = (slot.fd, slot.send, slot.receive_token(key), slot.receiving);
-        let watching = slot.watching;
+        let watching = slot.flags.has(WATCHING);
         if reset && direct {
             let value = std::ptr::from_ref(&LINGER_RESET).cast();
             let (level, option) = (libc::SOL_SOCKET as u32, libc::SO_LINGER as u32);
@@ -418,6 +420,15 @@ impl Driver for UringDriver {
         self.buffers.buffers_free_or_notify()
     }
 
+    fn trim(&mut self) -> bool {
+        if !self.ring.is_reaped() {
+            return true;
+        }
+        // SAFETY: every completion has been reaped. The kernel processes the ring's operations only while this thread
+        // enters it (DEFER_TASKRUN): sockets are polled, so no receive is handed to a kernel thread.
+        unsafe { self.buffers.trim() }
+    }
+
     fn enter(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()> {
         self.buffers.publish();
         self.ring.enter(timeout)?;
@@ -449,9 +460,7 @@ impl Drop for UringDriver {
         self.sends.leak();
         self.reads.leak();
         self.connects.leak();
-        for slot in &mut self.slots {
-            slot.leak();
-        }
+        self.colds.leak();
         for acceptor in &mut self.acceptors {
             acceptor.leak();
         }

@@ -18,6 +18,7 @@ use super::raw;
 use super::ring::Ring;
 use crate::config::UringConfig;
 use crate::shared::signal::Signal;
+use crate::util::pages::Pages;
 
 /// The features beyond Linux 6.1 that a ring uses: those that work, except those that the configuration turns off.
 #[derive(Clone, Copy, Debug)]
@@ -107,7 +108,9 @@ fn receive(
     let (mut peer, socket) = UnixStream::pair()?;
     peer.write_all(PROBE_MESSAGE)?;
     // Leaked on an error: the receive may still be armed, and the group registered.
-    let mut buffers = ManuallyDrop::new(BufferRing::new(PROBE_BUFFERS, PROBE_BUFFER_BYTES, Arc::clone(signal))?);
+    let pages = Pages::small(usize::from(PROBE_BUFFERS) * PROBE_BUFFER_BYTES)?;
+    let buffers = BufferRing::new(pages, PROBE_BUFFERS, PROBE_BUFFER_BYTES, Arc::clone(signal))?;
+    let mut buffers = ManuallyDrop::new(buffers);
     // SAFETY: the buffers are freed only after the group is unregistered.
     unsafe { buffers.register(ring, PROBE_GROUP)? };
     // SAFETY: names no memory but the group's buffers; the kernel keeps the socket open for the operation.

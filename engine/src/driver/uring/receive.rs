@@ -52,7 +52,9 @@ impl UringDriver {
         let (result, more) = (completion.result(), cqueue::more(completion.flags()));
         let (key, large) = (token.key, token.op == Op::ReceiveLarge);
         let buffer = cqueue::buffer_select(completion.flags()).map(|buffer| {
-            self.buffers.filled(large);
+            if self.buffers.filled(large) {
+                events.push(Event::BuffersGrown);
+            }
             Received::Buffer { buffer, large, len: result.max(0) as u32 }
         });
         let small_bytes = self.buffers.small_bytes();

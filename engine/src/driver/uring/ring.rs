@@ -123,6 +123,12 @@ impl Ring {
         }
     }
 
+    /// Returns whether there is no completion to reap.
+    pub(super) fn is_reaped(&mut self) -> bool {
+        let has_overflow = self.uring.submission().cq_overflow();
+        !has_overflow && self.uring.completion().is_empty()
+    }
+
     /// Moves the available completions into `into`.
     pub(super) fn reap(&mut self, into: &mut Vec<cqueue::Entry>) {
         into.extend(self.uring.completion());

@@ -1,15 +1,17 @@
 //! One slot of a ring's file table: a connection's socket and its operations in flight.
 
-use crate::shared::command::SocketTask;
+use std::collections::BTreeMap;
 
 use super::accept::Arriving;
 use super::buffer_size_hint::BufferSizeHint;
+use crate::shared::command::SocketTask;
+use crate::util::flags::Flags;
 
 /// No send is in flight.
 pub(super) const NO_SEND: u32 = u32::MAX;
 
 /// A slot. Kept small, because most are idle; state that only some connections need, or only for a short time, is in
-/// [`Cold`].
+/// [`Colds`].
 pub(super) struct Slot {
     /// The number of the direct or regular descriptor.
     pub(super) fd: i32,
@@ -20,30 +22,25 @@ pub(super) struct Slot {
     pub(super) sequence: u16,
     pub(super) state: SlotState,
     pub(super) receiving: bool,
-    /// A poll for the peer's end is in flight.
-    pub(super) watching: bool,
-    /// The peer's address is being looked up.
-    pub(super) naming: bool,
-    pub(super) shutting_down: bool,
-    /// A step of its attempt to connect is in flight.
-    pub(super) connecting: bool,
+    /// The rarer operations in flight.
+    pub(super) flags: Flags,
     /// Choice of the receive buffers.
     pub(super) size_hint: BufferSizeHint,
-    cold: Option<Box<Cold>>,
 }
 
-const _: () = assert!(size_of::<Slot>() <= 32);
+const _: () = assert!(size_of::<Slot>() <= 20);
 
-#[derive(Default)]
-pub(super) struct Cold {
-    /// Tasks to run on the socket once its descriptor is installed, oldest first.
-    pub(super) fd_tasks: Vec<SocketTask>,
-    /// An accepted connection that is not yet reported, because its addresses are being looked up. The kernel writes to
-    /// it.
-    pub(super) arriving: Option<Arriving>,
-    /// The attempt to connect that it belongs to, until that is over.
-    pub(super) attempt: Option<u32>,
-}
+/// A poll for the peer's end is in flight.
+pub(super) const WATCHING: u8 = 1;
+/// The peer's address is being looked up.
+pub(super) const NAMING: u8 = 1 << 1;
+pub(super) const SHUTTING_DOWN: u8 = 1 << 2;
+/// A step of its attempt to connect is in flight.
+pub(super) const CONNECTING: u8 = 1 << 3;
+/// Tasks wait for its descriptor to be installed.
+pub(super) const INSTALLING: u8 = 1 << 4;
+
+const BUSY: u8 = WATCHING | NAMING | SHUTTING_DOWN | CONNECTING | INSTALLING;
 
 /// ```text
 ///   Free ── opened ──▶ Open ── close ──▶ Ending (operations end) ──▶ Closing (close submitted) ──▶ Free
@@ -65,74 +62,95 @@ impl Slot {
             sequence: 0,
             state: SlotState::Free,
             receiving: false,
-            watching: false,
-            naming: false,
-            shutting_down: false,
-            connecting: false,
+            flags: Flags::default(),
             size_hint: BufferSizeHint::default(),
-            cold: None,
         }
     }
 
     /// Returns whether an operation of this slot is in flight.
     pub(super) fn is_busy(&self) -> bool {
-        let fd_tasks = self.cold.as_ref().is_some_and(|cold| !cold.fd_tasks.is_empty());
-        let opening = self.naming || self.connecting;
-        self.receiving || self.watching || opening || self.shutting_down || self.send != NO_SEND || fd_tasks
-    }
-
-    /// Returns the cold state, allocating it if needed.
-    pub(super) fn cold(&mut self) -> &mut Cold {
-        self.cold.get_or_insert_default()
-    }
-
-    pub(super) fn arriving(&mut self) -> Option<&mut Arriving> {
-        self.cold.as_mut()?.arriving.as_mut()
-    }
-
-    pub(super) fn take_fd_task(&mut self) -> Option<SocketTask> {
-        let fd_tasks = &mut self.cold.as_mut()?.fd_tasks;
-        let task = (!fd_tasks.is_empty()).then(|| fd_tasks.remove(0));
-        self.free_cold_if_unused();
-        task
-    }
-
-    pub(super) fn take_arriving(&mut self) -> Option<Arriving> {
-        let arriving = self.cold.as_mut()?.arriving.take();
-        self.free_cold_if_unused();
-        arriving
-    }
-
-    /// Returns the attempt to connect that it belongs to.
-    pub(super) fn attempt(&self) -> Option<u32> {
-        self.cold.as_ref()?.attempt
-    }
-
-    /// Ends the attempt with an open connection.
-    pub(super) fn end_attempt(&mut self) {
-        if let Some(cold) = &mut self.cold {
-            cold.attempt = None;
-        }
-        self.free_cold_if_unused();
-    }
-
-    /// Keeps memory that the kernel can still write to allocated for the rest of the process.
-    pub(super) fn leak(&mut self) {
-        if self.arriving().is_some() {
-            std::mem::forget(self.cold.take());
-        }
-    }
-
-    /// Frees the cold state if none of it is in use.
-    fn free_cold_if_unused(&mut self) {
-        let done = |cold: &Cold| cold.fd_tasks.is_empty() && cold.arriving.is_none() && cold.attempt.is_none();
-        if !self.naming && self.cold.as_deref().is_some_and(done) {
-            self.cold = None;
-        }
+        self.receiving || self.flags.has(BUSY) || self.send != NO_SEND
     }
 
     /// Frees the slot for the next connection, which gets another generation.
     pub(super) fn release(&mut self, next_generation: u32) {
         *self = Self { generation: next_generation, sequence: self.sequence, ..Self::free() };
+    }
+}
+
+/// The state that only some slots have, by their number.
+#[derive(Default)]
+pub(super) struct Colds(BTreeMap<u32, Box<Cold>>);
+
+#[derive(Default)]
+pub(super) struct Cold {
+    /// Tasks to run on the socket once its descriptor is installed, oldest first.
+    pub(super) fd_tasks: Vec<SocketTask>,
+    /// An accepted connection that is not yet reported, because its addresses are being looked up. The kernel writes to
+    /// it.
+    pub(super) arriving: Option<Arriving>,
+    /// The attempt to connect that it belongs to, until that is over.
+    pub(super) attempt: Option<u32>,
+}
+
+impl Colds {
+    /// Returns the state of a slot, which is made if needed.
+    pub(super) fn of(&mut self, index: u32) -> &mut Cold {
+        self.0.entry(index).or_default()
+    }
+
+    pub(super) fn arriving(&mut self, index: u32) -> Option<&mut Arriving> {
+        self.0.get_mut(&index)?.arriving.as_mut()
+    }
+
+    /// Takes the oldest task of a slot. Returns it and whether others are left.
+    pub(super) fn take_fd_task(&mut self, index: u32) -> Option<(SocketTask, bool)> {
+        let fd_tasks = &mut self.0.get_mut(&index)?.fd_tasks;
+        let task = (!fd_tasks.is_empty()).then(|| fd_tasks.remove(0));
+        let are_left = !fd_tasks.is_empty();
+        self.free_if_unused(index);
+        Some((task?, are_left))
+    }
+
+    /// Takes the connection that is reported now. The kernel must not write to it any more.
+    pub(super) fn take_arriving(&mut self, index: u32) -> Option<Arriving> {
+        let arriving = self.0.get_mut(&index)?.arriving.take();
+        self.free_if_unused(index);
+        arriving
+    }
+
+    /// Returns the attempt to connect that a slot belongs to.
+    pub(super) fn attempt(&self, index: u32) -> Option<u32> {
+        self.0.get(&index)?.attempt
+    }
+
+    /// Ends the attempt of a slot with an open connection.
+    pub(super) fn end_attempt(&mut self, index: u32) {
+        if let Some(cold) = self.0.get_mut(&index) {
+            cold.attempt = None;
+        }
+        self.free_if_unused(index);
+    }
+
+    /// Removes the state of a slot that is free again. Returns the attempt to connect that it belonged to.
+    pub(super) fn remove(&mut self, index: u32) -> Option<u32> {
+        if self.0.is_empty() { None } else { self.0.remove(&index)?.attempt }
+    }
+
+    /// Takes all tasks.
+    pub(super) fn take_all_fd_tasks(&mut self) -> Vec<SocketTask> {
+        self.0.values_mut().flat_map(|cold| std::mem::take(&mut cold.fd_tasks)).collect()
+    }
+
+    /// Keeps memory that the kernel can still write to allocated for the rest of the process.
+    pub(super) fn leak(&mut self) {
+        std::mem::take(&mut self.0).into_values().filter(|cold| cold.arriving.is_some()).for_each(std::mem::forget);
+    }
+
+    fn free_if_unused(&mut self, index: u32) {
+        let is_unused = |cold: &Cold| cold.fd_tasks.is_empty() && cold.arriving.is_none() && cold.attempt.is_none();
+        if self.0.get(&index).is_some_and(|cold| is_unused(cold)) {
+            self.0.remove(&index);
+        }
     }
 }

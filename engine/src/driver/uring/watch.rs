@@ -4,14 +4,17 @@ use io_uring::{cqueue, opcode, types};
 
 use super::UringDriver;
 use super::op::{Op, Token};
-use super::slot::SlotState;
+use super::slot::{SlotState, WATCHING};
 use crate::driver::Event;
 use crate::shared::key::ConnKey;
 
 impl UringDriver {
     pub(super) fn watch_end(&mut self, key: ConnKey, fin: bool) {
-        let Some(slot) = self.slot(key).filter(|slot| slot.state == SlotState::Open && !slot.watching) else { return };
-        slot.watching = true;
+        let Some(slot) = self.slot(key).filter(|slot| slot.state == SlotState::Open && !slot.flags.has(WATCHING))
+        else {
+            return;
+        };
+        slot.flags.set(WATCHING);
         // The kernel reports errors and hang-ups of every poll, the peer's FIN included. To look beyond a FIN that is
         // known the poll must go on, and then reports changes only.
         let entry = opcode::PollAdd::new(types::Fd(slot.fd), libc::POLLRDHUP as u32).multi(!fin).build();
@@ -22,7 +25,7 @@ impl UringDriver {
     pub(super) fn on_watch(&mut self, key: ConnKey, completion: &cqueue::Entry, events: &mut Vec<Event>) {
         let more = cqueue::more(completion.flags());
         let Some(slot) = self.slot(key) else { return };
-        slot.watching = more;
+        slot.flags.put(WATCHING, more);
         let end = meaning(completion.result().max(0), !more);
         if let Some(error) = end.filter(|_| slot.state == SlotState::Open) {
             events.push(Event::PeerEnded { key, error });

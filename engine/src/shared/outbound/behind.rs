@@ -9,7 +9,7 @@ use std::task::Waker;
 
 use bytes::Bytes;
 
-use super::{Outbound, OutboundMarks, Schedule, SendState};
+use super::{FULL, Outbound, OutboundMarks, Schedule, SendState};
 use crate::error::SendError;
 use crate::util::biased_lock::NoWaiting;
 
@@ -64,8 +64,8 @@ impl Outbound {
 
     fn check_held(&mut self, len: usize, marks: &OutboundMarks) -> Result<(), SendError> {
         let bytes = self.bytes() + self.held_bytes();
-        if bytes != 0 && (self.full || bytes.saturating_add(len) > marks.bytes_high) {
-            self.full = true;
+        if bytes != 0 && (self.flags.has(FULL) || bytes.saturating_add(len) > marks.bytes_high) {
+            self.flags.set(FULL);
             return Err(SendError::Full);
         }
         Ok(())

@@ -6,6 +6,8 @@
 
 mod behind;
 mod exclusive;
+mod farewell;
+mod flags;
 
 use std::collections::VecDeque;
 use std::task::Waker;
@@ -16,11 +18,14 @@ use bytes::{Buf, Bytes};
 use crate::config::OutboundMarks;
 use crate::error::{CloseCause, SendError};
 use crate::shared::file_part::FilePart;
-use crate::shared::send_batch::{BATCH_BYTES_MAX, Segment, SendBatch, cut_batch};
-use crate::shared::waiters::Waiters;
+use crate::shared::send_batch::{BATCH_BYTES_MAX, Segment, Segments, SendBatch, cut_batch};
+use crate::shared::waiters::{QueueDeadlines, Waiters};
 use crate::util::biased_lock::NoWaiting;
-use crate::util::buffer_pool;
+use crate::util::buffer_pool::Buffer;
 use crate::util::contained::Contained;
+use crate::util::flags::Flags;
+use farewell::Farewell;
+use flags::{ENDING, FIN, FIN_SENT, FLUSHING, FULL, PEER_ENDED, SCHEDULED};
 
 /// Payloads up to this size are copied into the pending bytes, because one contiguous send costs less than a vectored
 /// one.
@@ -52,32 +57,27 @@ pub(crate) enum SendState {
 /// lines it touches.
 #[repr(C)]
 pub(crate) struct Outbound {
-    tail: Vec<u8>,
-    queued_bytes: usize,
-    in_flight_bytes: usize,
+    tail: Buffer,
     /// Total bytes sent.
     sent_bytes: u64,
     /// Segments before the tail. An idle connection owns no queue.
-    #[expect(clippy::box_collection, reason = "one pointer in each of very many idle connections")]
-    segments: Option<Box<VecDeque<Segment>>>,
+    segments: Option<Box<Segments>>,
     waiters: Waiters,
+    in_flight_bytes: u32,
     state: SendState,
-    /// The worker is notified of queued bytes, or will check when the send in flight completes.
-    scheduled: bool,
-    /// A sender was refused: waiters are woken at the low mark.
-    full: bool,
-    /// A flush waits for queued bytes: waiters are woken after each batch.
-    flushing: bool,
-    fin: bool,
-    fin_sent: bool,
-    /// The connection was dropped: the command to send FIN after the queued bytes follows in the same turn.
-    ending: bool,
-    /// The peer has ended its side.
-    peer_ended: bool,
+    flags: Flags,
     /// The seconds in which a connection must end after its farewell; 0 for no limit.
     farewell_seconds: u8,
-    farewell: &'static [u8],
+    /// [`Farewell::OTHER`] stands for one that `waiters` keeps.
+    farewell: Farewell,
 }
+
+// One of these exists for each of very many idle connections.
+#[cfg(target_pointer_width = "64")]
+const _: () = assert!(size_of::<Outbound>() <= 40);
+
+/// Maximum bytes of a part of a file that is one batch, so that a batch is counted in 32 bits.
+const FILE_BATCH_BYTES_MAX: usize = 1 << 30;
 
 /// Drops the output of an encoder that panicked: half a message must not be sent.
 struct Appending<'a> {
@@ -117,7 +117,7 @@ pub(crate) struct Dropped {
     _queued: Queued,
 }
 
-type Queued = (Vec<u8>, Option<Box<VecDeque<Segment>>>);
+type Queued = (Buffer, Option<Box<Segments>>);
 
 /// What a request for a FIN needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,27 +139,27 @@ pub(crate) enum Offered {
 impl Outbound {
     pub(crate) fn new() -> Self {
         Self {
-            tail: Vec::new(),
-            segments: None,
-            queued_bytes: 0,
-            in_flight_bytes: 0,
+            tail: Buffer::default(),
             sent_bytes: 0,
-            state: SendState::Open,
-            scheduled: false,
-            full: false,
-            flushing: false,
-            fin: false,
-            fin_sent: false,
-            ending: false,
-            peer_ended: false,
-            farewell_seconds: 0,
+            segments: None,
             waiters: Waiters::default(),
-            farewell: &[],
+            in_flight_bytes: 0,
+            state: SendState::Open,
+            flags: Flags::default(),
+            farewell_seconds: 0,
+            farewell: Farewell::NONE,
         }
     }
 
+    /// Returns the bytes that are queued or in flight.
+    #[inline]
     pub(crate) fn bytes(&self) -> usize {
-        self.queued_bytes + self.in_flight_bytes
+        self.queued_bytes() + self.in_flight_bytes as usize
+    }
+
+    #[inline]
+    fn queued_bytes(&self) -> usize {
+        self.tail.len() + self.segments.as_ref().map_or(0, |segments| segments.bytes)
     }
 
     /// Returns the end of the bytes accepted so far, counted from the connection's first byte; once it is closed, an
@@ -180,7 +180,7 @@ impl Outbound {
         if let SendState::Closed(cause) = self.state {
             return Err(SendError::Closed(cause));
         }
-        self.flushing = true;
+        self.flags.set(FLUSHING);
         self.add_waker(waker);
         Ok(false)
     }
@@ -213,15 +213,17 @@ impl Outbound {
     #[inline]
     pub(crate) fn note_full(&mut self, marks: &OutboundMarks) -> bool {
         let is_full = self.bytes() + self.held_bytes() >= marks.bytes_high;
-        self.full |= is_full;
+        if is_full {
+            self.flags.set(FULL);
+        }
         is_full || self.state == SendState::Exclusive
     }
 
     #[inline]
     fn check_room(&mut self, len: usize, marks: &OutboundMarks) -> Result<(), SendError> {
         let bytes = self.bytes();
-        if bytes != 0 && (self.full || bytes.saturating_add(len) > marks.bytes_high) {
-            self.full = true;
+        if bytes != 0 && (self.flags.has(FULL) || bytes.saturating_add(len) > marks.bytes_high) {
+            self.flags.set(FULL);
             return Err(SendError::Full);
         }
         Ok(())
@@ -229,16 +231,12 @@ impl Outbound {
 
     #[inline]
     pub(crate) fn append(&mut self, encode: impl FnOnce(&mut Vec<u8>)) -> Schedule {
-        if self.tail.capacity() == 0 {
-            self.tail = buffer_pool::take();
-        }
-        let before = self.tail.len();
-        let mut appending = Appending { tail: &mut self.tail, before, done: false };
+        let tail = self.tail.vec_mut();
+        let before = tail.len();
+        let mut appending = Appending { tail, before, done: false };
         encode(appending.tail);
         appending.done = true;
         drop(appending);
-        // An encoder that removes bytes breaks its contract with other senders, but not this accounting.
-        self.queued_bytes = self.queued_bytes - before + self.tail.len();
         self.schedule()
     }
 
@@ -250,20 +248,24 @@ impl Outbound {
     }
 
     pub(crate) fn append_shared(&mut self, head: &[u8], payload: Bytes) -> Schedule {
-        self.queued_bytes += head.len() + payload.len();
-        self.tail.extend_from_slice(head);
+        if !head.is_empty() {
+            self.tail.vec_mut().extend_from_slice(head);
+        }
         if payload.has_remaining() {
             self.seal_tail();
-            self.segments.get_or_insert_default().push_back(Segment::Shared(Contained::new(payload)));
+            self.segments.get_or_insert_default().push(Segment::Shared(Contained::new(payload)));
         }
         self.schedule()
     }
 
     /// Queues a part of a file.
-    pub(crate) fn append_file(&mut self, part: FilePart) -> Schedule {
-        self.queued_bytes += part.len;
+    pub(crate) fn append_file(&mut self, mut part: FilePart) -> Schedule {
         self.seal_tail();
-        self.segments.get_or_insert_default().push_back(part.into());
+        let segments = self.segments.get_or_insert_default();
+        while let Some(first) = part.split_front(FILE_BATCH_BYTES_MAX) {
+            segments.push(first.into());
+        }
+        segments.push(part.into());
         self.schedule()
     }
 
@@ -289,13 +291,23 @@ impl Outbound {
         if bytes != 0 && bytes + shared.len() > bytes_max {
             return Err(SendError::Full);
         }
-        if bytes == 0 && !self.scheduled && (1..=BATCH_BYTES_MAX).contains(&shared.len()) {
-            self.scheduled = true;
-            self.in_flight_bytes = shared.len();
+        if bytes == 0 && !self.flags.has(SCHEDULED) && (1..=BATCH_BYTES_MAX).contains(&shared.len()) {
+            self.flags.set(SCHEDULED);
+            self.in_flight_bytes = shared.len() as u32;
             let first = Segment::Shared(Contained::new(shared.clone()));
             return Ok(Offered::Send(SendBatch { first, rest: None, offset: 0, more_follows: false }));
         }
         Ok(Offered::Queued(self.append_either(shared)))
+    }
+
+    /// Returns the deadlines that few connections have.
+    pub(crate) fn deadlines(&self) -> QueueDeadlines {
+        self.waiters.deadlines()
+    }
+
+    /// Changes the deadlines that few connections have.
+    pub(crate) fn set_deadlines(&mut self, change: impl FnOnce(&mut QueueDeadlines)) {
+        self.waiters.set_deadlines(change);
     }
 
     /// Accepts no further bytes. With `fin` the sending side of the socket is shut down after the queued ones.
@@ -305,19 +317,21 @@ impl Outbound {
             schedule = self.release_held();
             self.end(SendState::Finished);
         }
-        self.fin |= fin;
+        if fin {
+            self.flags.set(FIN);
+        }
         schedule.or(self.schedule())
     }
 
     /// Returns whether nothing follows what was taken last but a FIN.
     #[cfg(feature = "tls")]
     pub(crate) fn is_last_batch(&self) -> bool {
-        self.state == SendState::Finished && self.fin && self.queued_bytes == 0
+        self.state == SendState::Finished && self.flags.has(FIN) && self.queued_bytes() == 0
     }
 
     /// Announces that a command to end the connection in order is about to be posted.
     pub(crate) fn expect_end(&mut self) {
-        self.ending = true;
+        self.flags.set(ENDING);
     }
 
     /// Ends the queue, because the connection failed, and returns all waiters. [`take_dropped`](Self::take_dropped)
@@ -326,7 +340,6 @@ impl Outbound {
         if !matches!(self.state, SendState::Closed(_)) {
             self.end(SendState::Closed(cause));
         }
-        self.queued_bytes = 0;
         self.in_flight_bytes = 0;
         self.waiters.take_all_wakers()
     }
@@ -335,19 +348,19 @@ impl Outbound {
     /// the application, which may use the connection.
     pub(crate) fn take_dropped(&mut self) -> Dropped {
         let closed = matches!(self.state, SendState::Closed(_));
-        let queued = if closed { (std::mem::take(&mut self.tail), self.segments.take()) } else { Default::default() };
+        let queued = if closed { (self.tail.take(), self.segments.take()) } else { Default::default() };
         Dropped { _deferred: self.waiters.take_deferred(), _held: self.waiters.take_held(), _queued: queued }
     }
 
     /// Records that the peer has ended its side. Returns the wakers that wait for it.
     pub(crate) fn note_peer_end(&mut self) -> Vec<Waker> {
-        self.peer_ended = true;
+        self.flags.set(PEER_ENDED);
         self.waiters.take_at_end()
     }
 
     /// Wakes `waker` when the peer has ended its side or the connection is closed. Returns false if that has happened.
     pub(crate) fn wake_at_end(&mut self, waker: &Waker) -> bool {
-        if self.peer_ended || self.is_closed() {
+        if self.flags.has(PEER_ENDED) || self.is_closed() {
             return false;
         }
         self.waiters.add_at_end(waker);
@@ -360,7 +373,8 @@ impl Outbound {
     }
 
     pub(crate) fn set_farewell(&mut self, bytes: &'static [u8]) {
-        self.farewell = bytes;
+        self.farewell = Farewell::of(bytes);
+        self.waiters.set_farewell(if self.farewell == Farewell::OTHER { bytes } else { &[] });
     }
 
     pub(crate) fn set_farewell_seconds(&mut self, seconds: u8) {
@@ -369,13 +383,16 @@ impl Outbound {
 
     /// Returns the time in which the connection must end after its farewell, if one is still to be queued.
     pub(crate) fn farewell_timeout(&self) -> Option<Duration> {
-        let limited = !self.farewell.is_empty() && self.farewell_seconds > 0 && self.check_open().is_ok();
+        let limited = self.farewell != Farewell::NONE && self.farewell_seconds > 0 && self.check_open().is_ok();
         limited.then(|| Duration::from_secs(u64::from(self.farewell_seconds)))
     }
 
     /// Queues the farewell as the last bytes, if one was set and the queue is still open.
     pub(crate) fn queue_farewell(&mut self) -> Schedule {
-        let farewell = std::mem::take(&mut self.farewell);
+        let farewell = match std::mem::take(&mut self.farewell) {
+            Farewell::OTHER => self.waiters.take_farewell(),
+            known => known.bytes(),
+        };
         if farewell.is_empty() || self.check_open().is_err() {
             return Schedule::AlreadyScheduled;
         }
@@ -386,53 +403,57 @@ impl Outbound {
 
     /// Returns the step that a requested FIN needs, once everything queued has been sent.
     pub(crate) fn take_fin(&mut self) -> Fin {
-        if self.bytes() != 0 || !std::mem::take(&mut self.fin) {
+        if self.bytes() != 0 || !self.flags.take(FIN) {
             return Fin::Nothing;
         }
-        if std::mem::replace(&mut self.fin_sent, true) { Fin::Sent } else { Fin::Send }
+        if self.flags.replace(FIN_SENT) { Fin::Sent } else { Fin::Send }
     }
 
     /// Takes the next batch, if anything is queued. No send must be in flight. After `None` the next append must notify
     /// the worker.
     pub(crate) fn take_batch(&mut self) -> Option<SendBatch> {
         debug_assert_eq!(self.in_flight_bytes, 0, "one send is in flight at a time");
-        if self.queued_bytes == 0 {
-            self.scheduled = false;
+        let queued_bytes = self.queued_bytes();
+        if queued_bytes == 0 {
+            self.flags.clear(SCHEDULED);
             return None;
         }
-        self.scheduled = true;
+        self.flags.set(SCHEDULED);
         // A large tail becomes segments, so that it also leaves in steps.
-        let mut batch = if self.segments.is_none() && self.tail.len() <= BATCH_BYTES_MAX {
-            let first = Segment::from(std::mem::take(&mut self.tail));
+        let mut batch = if self.segments.is_none() && queued_bytes <= BATCH_BYTES_MAX {
+            let first = Segment::from(self.tail.take());
             SendBatch { first, rest: None, offset: 0, more_follows: false }
         } else {
-            self.seal_tail();
-            let mut segments = self.segments.take()?;
-            let count = cut_batch(&mut segments);
-            let later = segments.split_off(count);
-            let file_follows = later.front().is_some_and(Segment::is_file);
-            if !later.is_empty() {
-                self.segments = Some(Box::new(later));
-            }
-            let mut batch = SendBatch::of(segments)?;
-            batch.more_follows = file_follows && !batch.first.is_file();
-            batch
+            self.take_segments()?
         };
-        self.in_flight_bytes = batch.remaining();
-        self.queued_bytes -= self.in_flight_bytes;
-        batch.more_follows |= self.ending && self.queued_bytes == 0;
+        self.in_flight_bytes = batch.remaining() as u32;
+        batch.more_follows |= self.flags.has(ENDING) && self.queued_bytes() == 0;
+        Some(batch)
+    }
+
+    fn take_segments(&mut self) -> Option<SendBatch> {
+        self.seal_tail();
+        let mut segments = self.segments.take()?;
+        let count = cut_batch(&mut segments.list);
+        let later = segments.list.split_off(count);
+        let queued_bytes = segments.bytes;
+        let mut batch = SendBatch::of(segments)?;
+        batch.more_follows = later.front().is_some_and(Segment::is_file) && !batch.first.is_file();
+        if !later.is_empty() {
+            self.segments = Some(Box::new(Segments { list: later, bytes: queued_bytes - batch.remaining() }));
+        }
         Some(batch)
     }
 
     /// Records that the batch in flight has left. Returns the wakers to wake for space or a flush.
     pub(crate) fn complete_batch(&mut self, marks: &OutboundMarks) -> Vec<Waker> {
-        self.sent_bytes += self.in_flight_bytes as u64;
+        self.sent_bytes += u64::from(self.in_flight_bytes);
         self.in_flight_bytes = 0;
         let low = self.bytes() <= marks.bytes_low;
         if low {
-            self.full = false;
+            self.flags.clear(FULL);
         }
-        if low || std::mem::take(&mut self.flushing) { self.take_wakers() } else { Vec::new() }
+        if low || self.flags.take(FLUSHING) { self.take_wakers() } else { Vec::new() }
     }
 
     pub(crate) fn add_waker(&mut self, waker: &Waker) {
@@ -446,17 +467,17 @@ impl Outbound {
     }
 
     fn schedule(&mut self) -> Schedule {
-        if self.scheduled {
+        if self.flags.has(SCHEDULED) {
             return Schedule::AlreadyScheduled;
         }
-        self.scheduled = true;
+        self.flags.set(SCHEDULED);
         Schedule::NeedsWake
     }
 
     fn seal_tail(&mut self) {
         if !self.tail.is_empty() {
-            let tail = std::mem::take(&mut self.tail);
-            self.segments.get_or_insert_default().push_back(tail.into());
+            let tail = self.tail.take();
+            self.segments.get_or_insert_default().push(tail.into());
         }
     }
 }

@@ -128,7 +128,7 @@ fn a_member_that_rejoins_during_a_walk_gets_messages_in_order() {
         }
         (0..60).for_each(|_| sim.tick_shortly());
         let expected: Vec<u8> = b"a".iter().copied().chain(0..20).collect();
-        let first = Net::peer_of(sender.shared.peer);
+        let first = Net::peer_of(sender.shared.peer());
         assert_eq!(sim.net.borrow().peers[first].received, expected);
         sim.finish(drain(Duration::ZERO));
     }

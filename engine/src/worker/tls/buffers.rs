@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use crate::util::buffer_pool;
+use crate::util::buffer_pool::Buffer;
 
 /// Bytes above which a buffer comes from this pool: what the other one keeps.
 const SMALL_BYTES_MAX: usize = 8 * 1024;
@@ -21,9 +21,9 @@ thread_local! {
 }
 
 /// Returns an empty buffer for about `space` bytes.
-pub(super) fn take(space: usize) -> Vec<u8> {
+pub(super) fn take(space: usize) -> Buffer {
     if space <= SMALL_BYTES_MAX {
-        return buffer_pool::take();
+        return Buffer::default();
     }
     let taken = POOL.try_with(|pool| {
         let mut pool = pool.borrow_mut();
@@ -33,11 +33,11 @@ pub(super) fn take(space: usize) -> Vec<u8> {
     });
     let mut buffer = taken.ok().flatten().unwrap_or_default();
     buffer.reserve(space);
-    buffer
+    buffer.into()
 }
 
 /// Returns whether a buffer belongs into this pool.
-pub(super) fn is_large(buffer: &Vec<u8>) -> bool {
+pub(super) fn is_large(buffer: &Buffer) -> bool {
     buffer.capacity() > SMALL_BYTES_MAX
 }
 

@@ -4,7 +4,6 @@
 //! connections. Received bytes wait in the session until then.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::Waker;
 
 use super::{Session, Worker};
@@ -15,7 +14,7 @@ use crate::shared::key::ConnKey;
 use crate::tls::client_handshake::{ClientHandshake, SPEAKS_FIRST};
 use crate::tls::pump::Pump;
 use crate::worker::peer_end::note_peer_end;
-use crate::worker::{Phase, Receive};
+use crate::worker::{ENCRYPTED, Phase, Receive};
 
 /// Maximum handshakes that advance in a tick. A signature takes 20 µs (ECDSA) to 1 ms (RSA).
 const TICK_HANDSHAKES_MAX: usize = 8;
@@ -49,7 +48,7 @@ impl<D: Driver> Worker<D> {
         self.insert_session(key, session);
         let at = self.worker_shared.clock.after(timeout);
         if let Some(conn) = self.conn(key) {
-            conn.shared.deadlines.lifetime.store(at, Ordering::SeqCst);
+            conn.shared.outbound.lock().set_deadlines(|deadlines| deadlines.lifetime = at);
         }
         self.check_deadlines(key);
         if self.tls.handshakes >= handshakes_max {
@@ -62,7 +61,7 @@ impl<D: Driver> Worker<D> {
     /// Begins the handshake of an outbound connection.
     pub(in crate::worker) fn begin_client_handshake(&mut self, key: ConnKey, handshake: Arc<ClientHandshake>) {
         let refused = match self.conn(key) {
-            Some(conn) if conn.encrypted => Some("the connection speaks TLS already"),
+            Some(conn) if conn.flags.has(ENCRYPTED) => Some("the connection speaks TLS already"),
             // Nothing that came in the clear may pass for what comes later.
             Some(conn) if !conn.shared.inbound.lock().is_empty() => Some(SPEAKS_FIRST),
             Some(conn) if conn.phase == Phase::Open => None,
@@ -93,7 +92,7 @@ impl<D: Driver> Worker<D> {
         }
         self.tls.all[index] = Some(session);
         if let Some(conn) = self.conn(key) {
-            conn.encrypted = true;
+            conn.flags.set(ENCRYPTED);
         }
     }
 
@@ -218,9 +217,9 @@ impl<D: Driver> Worker<D> {
         let (info, eof, is_inbound) = (session.pump.take_info(), session.eof, session.outbound.is_none());
         let Some(conn) = self.conn(key) else { return };
         let shared = Arc::clone(&conn.shared);
-        shared.deadlines.lifetime.store(NEVER, Ordering::SeqCst);
+        shared.set_lifetime_deadline(NEVER);
         shared.set_tls(info);
-        let waker = self.push_plain(key, plain);
+        let waker = self.push_plain(key, plain.into());
         if is_inbound {
             self.start_handler(shared);
         }

@@ -20,8 +20,8 @@ use bytes::Bytes;
 
 use super::peer_end::note_peer_end;
 use super::receive::LEASE_BYTES_MIN;
-use super::{Phase, Receive, Worker};
-use crate::clock::{Clock, NEVER};
+use super::{COUNTED_PAUSED, Phase, Receive, SENDING, Worker};
+use crate::clock::{Clock, NEVER, RecentTick};
 use crate::driver::{Driver, Received};
 use crate::error::CloseCause;
 use crate::shared::chunk::{COALESCE_BYTES_MAX, Chunk};
@@ -33,7 +33,7 @@ use crate::shared::send_batch::{Segment, SendBatch};
 use crate::tls::client_handshake::ClientHandshake;
 use crate::tls::pump::{Failure, Pump, encrypted_len_max};
 use crate::tls::server::CurrentConfig;
-use crate::util::buffer_pool;
+use crate::util::buffer_pool::Buffer;
 use crate::util::contained::Contained;
 use crate::worker::progress::first_check;
 
@@ -113,23 +113,27 @@ impl Session {
         slices: impl Iterator<Item = &'a [u8]>,
         len: usize,
         last: bool,
-    ) -> Result<Vec<u8>, Failure> {
+    ) -> Result<Buffer, Failure> {
         let space = self.control.len() + encrypted_len_max(len);
-        let mut out = if self.control.is_empty() { buffers::take(space) } else { std::mem::take(&mut self.control) };
+        let mut buffer = match self.control.is_empty() {
+            true => buffers::take(space),
+            false => std::mem::take(&mut self.control).into(),
+        };
+        let out = buffer.vec_mut();
         for plain in slices {
-            self.pump.encrypt(plain, &mut out)?;
+            self.pump.encrypt(plain, out)?;
         }
         if last {
-            self.pump.close(&mut out)?;
+            self.pump.close(out)?;
         }
-        Ok(out)
+        Ok(buffer)
     }
 }
 
 /// Returns the send of encrypted bytes. Its memory goes back to the pool that it came from.
-fn batch_of(bytes: Vec<u8>, more_follows: bool) -> SendBatch {
+fn batch_of(bytes: Buffer, more_follows: bool) -> SendBatch {
     let first = match buffers::is_large(&bytes) {
-        true => Segment::Shared(Contained::new(Bytes::from_owner(buffers::Large(bytes)))),
+        true => Segment::Shared(Contained::new(Bytes::from_owner(buffers::Large(bytes.into_vec())))),
         false => bytes.into(),
     };
     SendBatch { first, rest: None, offset: 0, more_follows }
@@ -164,7 +168,7 @@ impl<D: Driver> Worker<D> {
         let len = bytes.len();
         self.worker_shared.counters.received_bytes_total.add(len as u64);
         self.worker_shared.counters.chunks_total.add(1);
-        conn.received_at = now;
+        conn.received_at = RecentTick::new(now);
         if session.pump.is_handshaking() && !session.failed {
             session.pump.feed(bytes);
             self.driver.recycle(data);
@@ -185,8 +189,8 @@ impl<D: Driver> Worker<D> {
             self.driver.recycle(data);
             chunk
         };
-        let mut plain = buffer_pool::take();
-        let received = session.pump.receive(&mut chunk, &mut plain, &mut session.control);
+        let mut plain = Buffer::default();
+        let received = session.pump.receive(&mut chunk, plain.vec_mut(), &mut session.control);
         drop(chunk);
         let waker = self.push_plain(key, plain);
         let paused = self.pause_if_over_high(key);
@@ -205,19 +209,17 @@ impl<D: Driver> Worker<D> {
     }
 
     /// Queues plaintext for the handler. Returns the waker of a waiting reader.
-    fn push_plain(&mut self, key: ConnKey, plain: Vec<u8>) -> Option<Waker> {
+    fn push_plain(&mut self, key: ConnKey, plain: Buffer) -> Option<Waker> {
         if plain.is_empty() {
-            buffer_pool::give(plain);
             return None;
         }
         let shared = &self.conn(key)?.shared;
         let mut inbound = shared.inbound.lock();
-        if plain.len() < COALESCE_BYTES_MAX && inbound.try_extend_last(&plain) {
-            buffer_pool::give(plain);
-        } else {
+        let reader = shared.take_reader(&mut inbound);
+        if plain.len() >= COALESCE_BYTES_MAX || !inbound.try_extend_last(&plain) {
             inbound.push(Chunk::from(plain));
         }
-        shared.take_reader(&mut inbound)
+        reader
     }
 
     /// Pauses receiving at the high mark. Returns whether it is paused.
@@ -233,7 +235,7 @@ impl<D: Driver> Worker<D> {
         drop(inbound);
         if newly {
             self.worker_shared.counters.pauses_total.add(1);
-            if !std::mem::replace(&mut conn.counted_paused, true) {
+            if !conn.flags.replace(COUNTED_PAUSED) {
                 self.worker_shared.counters.paused.add(1);
             }
         }
@@ -277,7 +279,7 @@ impl<D: Driver> Worker<D> {
         let Some(conn) = self.conns.get_mut(key.index as usize).and_then(Option::as_mut) else { return };
         // After the end of the queue nothing can follow but the close.
         let last = conn.phase == Phase::Flushing && conn.shared.outbound.lock().is_last_batch();
-        let sending = conn.sending;
+        let sending = conn.flags.has(SENDING);
         let Some(session) = self.tls.get(key) else { return };
         if session.failed {
             return;
@@ -303,7 +305,7 @@ impl<D: Driver> Worker<D> {
     /// Sends control, unless a send is in flight, which is then followed by it.
     pub(super) fn send_control(&mut self, key: ConnKey) {
         let Some(conn) = self.conns.get_mut(key.index as usize).and_then(Option::as_mut) else { return };
-        if conn.sending || conn.phase == Phase::Closing {
+        if conn.flags.has(SENDING) || conn.phase == Phase::Closing {
             return;
         }
         let Some(session) = self.tls.get(key) else { return };
@@ -313,13 +315,13 @@ impl<D: Driver> Worker<D> {
         let control = std::mem::take(&mut session.control);
         session.control_in_flight = true;
         let more_follows = session.fin.is_some();
-        self.start_encrypted_send(key, batch_of(control, more_follows));
+        self.start_encrypted_send(key, batch_of(control.into(), more_follows));
     }
 
     fn start_encrypted_send(&mut self, key: ConnKey, batch: SendBatch) {
         let now = self.worker_shared.clock.now();
         let Some(conn) = self.conn(key) else { return };
-        conn.sending = true;
+        conn.flags.set(SENDING);
         let due = conn.begin_stall_timeout(now);
         self.start_send(key, batch, due);
     }
@@ -381,7 +383,7 @@ impl<D: Driver> Worker<D> {
     fn fail_session(&mut self, key: ConnKey, failure: &Failure, ended: bool) {
         let Some(conn) = self.conn(key).filter(|conn| conn.phase != Phase::Closing) else { return };
         let shared = Arc::clone(&conn.shared);
-        log::debug!("TLS with {} failed: {failure}", shared.peer);
+        log::debug!("TLS with {} failed: {failure}", shared.peer());
         if conn.phase == Phase::Open {
             conn.phase = Phase::Flushing;
         }
@@ -393,7 +395,7 @@ impl<D: Driver> Worker<D> {
             inbound.finish(End::Failed(CloseCause::Tls));
             wakers.extend(shared.take_reader(&mut inbound));
         }
-        shared.deadlines.lifetime.store(NEVER, std::sync::atomic::Ordering::SeqCst);
+        shared.set_lifetime_deadline(NEVER);
         let Some(session) = self.tls.get(key) else { return };
         session.failed = true;
         session.held = None;
@@ -409,7 +411,7 @@ impl<D: Driver> Worker<D> {
         self.end_handshake(key);
         self.set_close_deadline(key, Clock::since_epoch(first_check(Clock::ticks_in(self.config.flush_timeout))));
         let Some(conn) = self.conn(key) else { return };
-        let sending = conn.sending;
+        let sending = conn.flags.has(SENDING);
         if ended || conn.receive == Receive::Paused {
             self.arm_receive(key);
         }
