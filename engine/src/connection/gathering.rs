@@ -106,6 +106,13 @@ impl Gathering {
         Poll::Pending
     }
 
+    /// Draws the memory of a message of `bytes` in all, if there is as much now. Returns whether it did. For a message
+    /// whose next bytes are received into its memory together ([`Filling`](crate::Filling)); it can go on in steps if
+    /// there is less.
+    pub fn try_reserve(&mut self, bytes: usize) -> bool {
+        bytes <= Self::STEP_BYTES || self.try_draw(bytes.div_ceil(Self::STEP_BYTES).saturating_mul(Self::STEP_BYTES))
+    }
+
     /// Draws up to `needed` bytes in all.
     fn try_draw(&mut self, needed: usize) -> bool {
         let drawn = needed <= self.drawn || self.worker.engine.memory.take(needed - self.drawn, self.drawn == 0);
@@ -280,6 +287,20 @@ mod tests {
         assert_eq!(used(), (2, 1));
         drop(second);
         assert_eq!((used(), memory.refused_total()), ((0, 0), 0));
+    }
+
+    #[test]
+    fn the_memory_of_many_steps_is_drawn_together_or_not_at_all() {
+        let worker = worker(4);
+        let memory = &worker.engine.memory;
+        let mut message = message(&worker);
+        assert!(message.try_reserve(Gathering::STEP_BYTES) && memory.bytes() == 0, "a step is not counted");
+        assert!(!message.try_reserve(4 * Gathering::STEP_BYTES + 1));
+        assert_eq!((memory.bytes(), memory.refused_total(), memory.is_short()), (0, 0, false));
+        assert!(message.try_reserve(2 * Gathering::STEP_BYTES + 1));
+        assert_eq!((memory.bytes(), memory.messages()), (3 * Gathering::STEP_BYTES, 1));
+        assert!(message.try_reserve(Gathering::STEP_BYTES + 1), "it is drawn already");
+        assert_eq!(memory.bytes(), 3 * Gathering::STEP_BYTES);
     }
 
     #[test]

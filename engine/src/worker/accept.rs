@@ -14,6 +14,7 @@ use crate::shared::deadlines::timeout_ticks;
 use crate::shared::key::ConnKey;
 use crate::shared::{ConnShared, LocalEnd};
 
+use super::hold::Holds;
 use super::{Conn, Due, Phase, Receive, Worker};
 
 /// Maximum local addresses that a worker remembers to share: more than the interfaces of most hosts.
@@ -78,6 +79,7 @@ impl<D: Driver> Worker<D> {
             receive: Receive::Paused,
             sending: false,
             watching: false,
+            holds: Holds::No,
             counted_paused: false,
             #[cfg(feature = "tls")]
             encrypted: false,

@@ -17,7 +17,11 @@ use crate::shared::key::ConnKey;
 impl Slot {
     /// Returns the token of the last armed receive.
     pub(super) fn receive_token(&self, key: ConnKey) -> Token {
-        let op = if self.size_hint.large { Op::ReceiveLarge } else { Op::Receive };
+        let op = match self.size_hint.large {
+            _ if self.is_filling() => Op::Fill,
+            true => Op::ReceiveLarge,
+            false => Op::Receive,
+        };
         Token::new(op, key).with_sequence(self.sequence)
     }
 }

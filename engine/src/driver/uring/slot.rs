@@ -1,6 +1,7 @@
 //! One slot of a ring's file table: a connection's socket and its operations in flight.
 
 use crate::shared::command::SocketTask;
+use crate::shared::fill::Fill;
 
 use super::accept::Arriving;
 use super::buffer_size_hint::BufferSizeHint;
@@ -43,6 +44,8 @@ pub(super) struct Cold {
     pub(super) arriving: Option<Arriving>,
     /// The attempt to connect that it belongs to, until that is over.
     pub(super) attempt: Option<u32>,
+    /// The fill in flight, which is the slot's receive. The kernel writes to its memory.
+    pub(super) fill: Option<Box<Fill>>,
 }
 
 /// ```text
@@ -108,6 +111,17 @@ impl Slot {
         self.cold.as_ref()?.attempt
     }
 
+    /// Returns whether its receive is a fill.
+    pub(super) fn is_filling(&self) -> bool {
+        self.cold.as_ref().is_some_and(|cold| cold.fill.is_some())
+    }
+
+    pub(super) fn take_fill(&mut self) -> Option<Box<Fill>> {
+        let fill = self.cold.as_mut()?.fill.take();
+        self.free_cold_if_unused();
+        fill
+    }
+
     /// Ends the attempt with an open connection.
     pub(super) fn end_attempt(&mut self) {
         if let Some(cold) = &mut self.cold {
@@ -118,14 +132,16 @@ impl Slot {
 
     /// Keeps memory that the kernel can still write to allocated for the rest of the process.
     pub(super) fn leak(&mut self) {
-        if self.arriving().is_some() {
+        if self.arriving().is_some() || self.is_filling() {
             std::mem::forget(self.cold.take());
         }
     }
 
     /// Frees the cold state if none of it is in use.
     fn free_cold_if_unused(&mut self) {
-        let done = |cold: &Cold| cold.fd_tasks.is_empty() && cold.arriving.is_none() && cold.attempt.is_none();
+        let done = |cold: &Cold| {
+            cold.fd_tasks.is_empty() && cold.arriving.is_none() && cold.attempt.is_none() && cold.fill.is_none()
+        };
         if !self.naming && self.cold.as_deref().is_some_and(done) {
             self.cold = None;
         }
