@@ -19,14 +19,18 @@ impl PortableDriver {
         self.pending = pending;
     }
 
-    /// Reads once into the fill of a connection, if it has one and is readable.
+    /// Reads once into the fill of a connection, if it has one and is readable. With neither a receive nor a fill, a
+    /// failure that is watched for is reported.
     #[inline(never)]
     pub(super) fn receive_fill(&mut self, index: u32, events: &mut Vec<Event>) {
         let slot = &mut self.slots[index as usize];
+        let key = ConnKey { index, generation: slot.generation };
+        if !slot.is_filling() && slot.end == PeerEnd::Error {
+            return self.report_end(key, events);
+        }
         if !slot.is_filling() || !slot.readable {
             return;
         }
-        let key = ConnKey { index, generation: slot.generation };
         let (Some(socket), Some(fill)) = (&slot.socket, self.fills.get_mut(&index)) else { return };
         let place = fill.place();
         let room = place.len();
@@ -61,5 +65,6 @@ impl PortableDriver {
         slot.set_filling(false);
         self.fills.remove(&index);
         events.push(event);
+        self.report_end(key, events);
     }
 }
