@@ -4,7 +4,8 @@
 # usage: autobahn.sh [--tls] [--all | CASE-GLOB...]
 #
 # Default cases: all of groups 1-7, 9 and 10, and 25 of the 216 cases about compression (12 and 13): 326 cases, about 30 s per
-# combination on two idle cores. --all: all 517, about 18 minutes per combination.
+# combination on an idle core. --all: all 517, about 18 minutes per combination.
+# env: AUTOBAHN_JOBS (combinations that run at a time; default: the number of processors)
 # --tls: the server's combinations over wss (needs openssl).
 # Exit 0: every case ran everywhere, none FAILED, and every connection was closed correctly.
 # A combination is skipped only where the kernel refuses io_uring to this process; a line then says SKIPPED.
@@ -31,7 +32,7 @@ suite_seconds_max=7200
 
 server=
 tls=
-trap 'if [ -n "$server" ]; then kill -KILL "$server" 2>/dev/null || true; fi' EXIT
+trap 'kill $(jobs -p) 2>/dev/null || true' EXIT
 
 install_suite() {
   local stamp=$suite/venv/.installed want
@@ -147,6 +148,19 @@ if [ "${1:-}" = --tls ]; then
   tls=yes
   shift
 fi
+# Runs a combination, in a shell of its own.
+run() { # NAME CASES...
+  trap 'if [ -n "$server" ]; then kill -KILL "$server" 2>/dev/null || true; fi' EXIT
+  echo "== $1"
+  if [ -n "$missing" ] && [[ $1 == *uring* ]]; then
+    echo "SKIPPED: $missing"
+  elif [[ $1 == client/* ]]; then
+    run_client "$@"
+  else
+    run_combination "$@"
+  fi
+}
+
 cases_count=
 if [ $# -eq 0 ]; then
   cases_count=$default_cases_count
@@ -156,23 +170,27 @@ elif [ "$1" = --all ]; then
   set -- '*'
 fi
 install_suite
-cargo build --release --example echo --example wscat
+cargo build --profile quick --package tidegate --example echo --example wscat
 target=$(ci/target_folder.sh)
-echo_binary=$target/release/examples/echo
-wscat_binary=$target/release/examples/wscat
+echo_binary=$target/quick/examples/echo
+wscat_binary=$target/quick/examples/wscat
 missing=$(io_uring_missing)
 
-failed=()
-for combination in "${combinations[@]}" "${clients[@]}"; do
-  echo "== $combination"
-  if [ -n "$missing" ] && [[ $combination == *uring* ]]; then
-    echo "SKIPPED: $missing"
-  elif [[ $combination == client/* ]]; then
-    run_client "$combination" "$@" || failed+=("$combination")
-  elif ! run_combination "$combination" "$@"; then
-    failed+=("$combination")
-  fi
+all=("${combinations[@]}" "${clients[@]}")
+jobs=${AUTOBAHN_JOBS:-$(nproc)}
+outcomes=$(mktemp -d)
+pids=()
+for combination in "${all[@]}"; do
+  while [ "$(jobs -rp | wc -l)" -ge "$jobs" ]; do wait -n || true; done
+  run "$combination" "$@" >"$outcomes/${combination//[\/:]/-}" 2>&1 &
+  pids+=($!)
 done
+failed=()
+for number in "${!all[@]}"; do
+  wait "${pids[number]}" || failed+=("${all[number]}")
+  cat "$outcomes/${all[number]//[\/:]/-}"
+done
+rm -r "$outcomes"
 if [ ${#failed[@]} -gt 0 ]; then
   echo "autobahn: FAILED on ${failed[*]}" >&2
   exit 1

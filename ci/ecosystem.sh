@@ -2,15 +2,9 @@
 # Runs the tests with the crates of the ecosystem: tokio, tower, axum, databases.  usage: ecosystem.sh [CARGO-TEST-ARGUMENT...]
 #
 # PostgreSQL and Redis are installed if they are missing, as root on Debian only, and started on free ports of loopback for as long as
-# the tests run. TEST_POSTGRES_URL and TEST_REDIS_URL name servers to use instead. `ecosystem.sh --lint` runs clippy only.
+# the tests run. TEST_POSTGRES_URL and TEST_REDIS_URL name servers to use instead.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-
-cargo clippy --package tidegate-ecosystem --all-targets --all-features -- -D warnings
-[[ "${1:-}" != --lint ]] || exit 0
-
-# The compile errors of layers, which need a feature of the facade.
-cargo test --package tidegate --features tower --test compile_fail
 
 missing() {
     echo "ecosystem.sh: $1 not found; install it (Debian: 'apt-get install $2' as root)" >&2

@@ -8,7 +8,6 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-CARGO_FUZZ_VERSION=0.13.2
 toolchain=${FUZZ_TOOLCHAIN:-nightly}
 sanitizer=${FUZZ_SANITIZER:-address}
 seconds=${1:-30}
@@ -29,15 +28,18 @@ if ! cargo "+$toolchain" --version >/dev/null 2>&1; then
 fi
 command -v c++ >/dev/null || missing "c++ not found; libFuzzer needs it: apt-get install g++"
 folder=$(ci/target_folder.sh)/fuzz
-tools=$folder/tools
-if ! grep -qs "^\"cargo-fuzz $CARGO_FUZZ_VERSION " "$tools/.crates.toml"; then
-  cargo install cargo-fuzz --version "=$CARGO_FUZZ_VERSION" --locked --root "$tools" --target-dir "$tools/build" ||
-    missing "cargo-fuzz cannot be installed"
-fi
 
+# What `cargo fuzz build` sets, but for the number of codegen units: one each would take twice as long to compile.
 host=$(rustc "+$toolchain" -vV | sed -n 's/^host: //p')
-build() { PATH="$tools/bin:$PATH" CARGO_TARGET_DIR=$folder cargo "+$toolchain" fuzz build --fuzz-dir fuzz --sanitizer "$sanitizer" "$@"; }
-if [ ${#targets[@]} -eq 1 ]; then build "${targets[0]}"; else build; fi
+flags="-Cpasses=sancov-module --cfg fuzzing"
+for option in level=4 inline-8bit-counters pc-table trace-compares stack-depth; do
+  flags+=" -Cllvm-args=-sanitizer-coverage-$option"
+done
+flags+=" -Cllvm-args=-simplifycfg-branch-fold-threshold=0"
+[ "$sanitizer" = none ] || flags+=" -Zsanitizer=$sanitizer"
+export ASAN_OPTIONS="detect_odr_violation=0:${ASAN_OPTIONS:-}"
+RUSTFLAGS="$flags ${RUSTFLAGS:-}" CARGO_TARGET_DIR=$folder \
+  cargo "+$toolchain" build --release --manifest-path fuzz/Cargo.toml --target "$host" "${targets[@]/#/--bin=}"
 
 limit=(-max_total_time="$seconds")
 [ "$seconds" -gt 0 ] || limit=(-runs=0)

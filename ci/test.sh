@@ -5,4 +5,10 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-cargo test --workspace --exclude tidegate-ecosystem "$@"
+# Many tests wait for time to pass, so more of them run at once than there are processors.
+export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((3 * $(nproc)))}
+# With the compile errors of layers, which need the feature `tower`.
+packages=(--workspace --exclude tidegate-ecosystem --features tidegate/tower)
+# Tests that run examples build them, for which cargo would compile the crates once more, with the features of one package.
+cargo build "${packages[@]}" --examples
+EXAMPLES_ARE_BUILT=yes cargo test "${packages[@]}" "$@"

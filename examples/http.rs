@@ -69,7 +69,9 @@ fn main() -> tidegate::Result<()> {
         .get("/ws", websocket::upgrade(echo));
 
     if let Some(folder) = options.given("--dir") {
-        app = app.files("/files", files(folder).zero_copy(options.given("--zero-copy").is_some()));
+        let folder = files(folder);
+        let copied = options.given("--copy").is_some();
+        app = app.files("/files", if copied { folder.zero_copy(false) } else { folder });
     }
     let mut server = Server::builder(app).bind(options.value::<String>("--addr"))?;
     if options.given("--proxy-protocol").is_some() {
@@ -92,7 +94,7 @@ fn main() -> tidegate::Result<()> {
 fn options() -> Options {
     let own = [
         ("--dir DIR", "none", "folder whose files are served below /files/"),
-        ("--zero-copy", "", "send large files without a copy, if they are only ever replaced"),
+        ("--copy", "", "copy large files, which can then be cut in place"),
         ("--workers N", "0", "worker threads; 0 is one per core"),
         ("--handlers same-core|inline|threads:N", "same-core", "where handlers run"),
         ("--trusted-proxy NETWORKS", "none", "proxies to believe, such as 10.0.0.0/8,unix"),

@@ -107,8 +107,9 @@ fn an_upload_waits_for_the_memory_of_another() {
 /// Sixty uploads that never end stay within the budget together. Small ones go on.
 #[test]
 fn many_unfinished_uploads_share_the_budget() {
+    const SHORT: Duration = Duration::from_millis(300);
     on_every_engine(
-        |memory| memory,
+        |memory| memory.wait_timeout(SHORT).grace_when_spent(SHORT),
         |running, address| {
             let uploads: Vec<_> = (0..60).map(|_| begin_upload(address, 32 * MIB, 256 << 10)).collect();
             wait_until("the uploads", || {

@@ -76,12 +76,16 @@ fn catches_sigterm(status: &str) -> bool {
     caught & 1 << (15 - 1) != 0
 }
 
-/// Returns the program of an example, built from the current sources in the target folder of this test.
+/// Returns the program of an example in the target folder of this test. Builds all of them from the current sources,
+/// unless the variable `EXAMPLES_ARE_BUILT` is set, as by `ci/test.sh`.
 pub fn program(name: &str) -> PathBuf {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     let folder = FOLDER.get_or_init(|| {
         let test = std::env::current_exe().unwrap();
         let profile = test.ancestors().nth(2).expect("<target>/<profile>/deps/<test>");
+        if std::env::var_os("EXAMPLES_ARE_BUILT").is_some() {
+            return profile.join("examples");
+        }
         let mut cargo = Command::new(env!("CARGO"));
         cargo.args(["build", "--quiet", "--examples"]);
         cargo.args(["--manifest-path", concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")]);

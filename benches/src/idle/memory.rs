@@ -51,6 +51,15 @@ pub fn user(pid: u32) -> io::Result<u64> {
     kibibytes(&text, "Pss_Anon:").ok_or_else(|| missing("Pss_Anon"))
 }
 
+/// Returns the most memory that a process has had, with its program and its share of files, in bytes.
+///
+/// # Errors
+/// If the process is gone.
+pub fn peak(pid: u32) -> io::Result<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    kibibytes(&text, "VmHWM:").ok_or_else(|| missing("VmHWM"))
+}
+
 /// Returns the value of a `Name:  123 kB` line, in bytes.
 fn kibibytes(text: &str, name: &str) -> Option<u64> {
     let value = text.lines().find_map(|line| line.strip_prefix(name))?;

@@ -6,10 +6,13 @@
 
 use crate::matrix::case::{CASES, Case, GROWTH};
 use crate::matrix::results::{Figures, NGINX, OURS, RAW, Results, UWEBSOCKETS};
-use crate::matrix::table::{Table, grouped, number, significant};
+use crate::matrix::table::{Table, grouped, mebibytes, number, significant};
 
 /// Aim for bursts of 16, in deliveries per second.
 const BURST_DELIVERIES_PER_S_MIN: f64 = 3e6;
+
+/// Aim for the server's memory while it sends files to 4,096 clients, in bytes.
+const DOWNLOAD_BYTES_MAX: f64 = 64.0 * 1024.0 * 1024.0;
 
 /// Files up to this size are to cost no more than nginx's.
 const FILE_BYTES_SMALL_MAX: u32 = 64 * 1024;
@@ -128,6 +131,7 @@ fn aims(results: &Results, case: &Case, placement: &str) -> Vec<(String, Verdict
         6 => vec![cheapest(results, case, ours)],
         7 => vec![above_every_peer(results, case, ours)],
         8 => vec![idle(ours)],
+        10 if case.measures_memory() => vec![memory_of_downloads(ours)],
         10 => vec![requests_of_nginx(results, case, ours)],
         _ => Vec::new(),
     }
@@ -235,6 +239,14 @@ fn requests_of_nginx(results: &Results, case: &Case, ours: &Figures) -> (String,
     };
     let figures = format!("{} µs, nginx {} µs (× {:.2})", significant(ours), significant(theirs), theirs / ours);
     (aim, Verdict::of(theirs / ours >= least, figures))
+}
+
+fn memory_of_downloads(ours: &Figures) -> (String, Verdict) {
+    let verdict = match ours.peak_bytes {
+        Some(bytes) => Verdict::of(bytes < DOWNLOAD_BYTES_MAX, mebibytes(bytes)),
+        None => Verdict::Open("not measured".into()),
+    };
+    ("server memory under 64 MiB".into(), verdict)
 }
 
 fn idle(ours: &Figures) -> (String, Verdict) {
@@ -353,6 +365,12 @@ mod tests {
             let outcome = Outcome::Measured(report.as_object().unwrap().clone());
             add(&mut results, "idle-10k", placement, Group::Ours, outcome);
         }
+        for (placement, bytes) in [("inline", 60e6), ("same-core", 70e6)] {
+            let report = serde_json::json!({"rate_per_s": 0.0, "server_peak_bytes": bytes});
+            let outcome = Outcome::Measured(report.as_object().unwrap().clone());
+            add(&mut results, "files-10m-4096", placement, Group::Ours, outcome);
+        }
+        assert_eq!((reached(&results, 10, "inline"), reached(&results, 10, "same-core")), (vec![true], vec![false]));
         assert_eq!(reached(&results, 5, "inline"), [true, false]);
         assert_eq!(reached(&results, 6, "inline"), [true]);
         assert_eq!(reached(&results, 7, "inline"), [false]);

@@ -102,6 +102,7 @@ pub const CASES: &[Case] = &[
     files("files-64k-1024", "64 KiB file, 1,024 connections", [65_536, 1024]),
     files("files-10m", "10 MiB file, 64 connections", [10_485_760, 64]),
     files("files-10m-1024", "10 MiB file, 1,024 connections", [10_485_760, 1024]),
+    files("files-10m-4096", "10 MiB file, 4,096 connections: memory", [10_485_760, 4096]),
     files("files-json-gzip", "4 KB of JSON with gzip, 64 connections", [0, 64]),
 ];
 
@@ -129,6 +130,12 @@ const fn other(id: &'static str, title: &'static str, row: u8, kind: Kind, load:
 }
 
 impl Case {
+    /// Returns whether the case is about memory, so that no unit needs to be finished.
+    #[must_use]
+    pub fn measures_memory(&self) -> bool {
+        self.kind == Kind::Idle || self.kind == Kind::Files && self.connections > 1024
+    }
+
     /// Returns the case with that id.
     #[must_use]
     pub fn named(id: &str) -> Option<&'static Self> {

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
+use crate::idle::memory;
 use crate::matrix::case::{Case, Kind};
 use crate::matrix::conditions::without_folders;
 use crate::matrix::process::{Running, free_address, run_load};
-use crate::matrix::results::{BUSIEST_THREAD, Figures, Outcome};
+use crate::matrix::results::{BUSIEST_THREAD, Figures, Outcome, PEAK_BYTES};
 use crate::matrix::server::{Part, Server};
 
 /// Time for setting up and ending a load, in addition to its own durations.
@@ -18,6 +19,16 @@ const LOAD_GRACE: Duration = Duration::from_secs(15);
 /// The measured time is at least one second per this many connections: a round of all of them takes a while, and a run
 /// must see several rounds.
 const CONNECTIONS_PER_MEASURED_S: u32 = 10_000;
+
+/// Bytes per second of large files at least, for the time of a round of all connections.
+const FILE_BYTES_PER_S: f64 = 1.5e9;
+
+/// Rounds that a run of large files measures: what is in transit at its beginning and its end is counted once, for
+/// processor time of both.
+const FILE_ROUNDS: f64 = 4.0;
+
+/// Seconds to measure the memory of downloads.
+const MEMORY_SECONDS: f64 = 5.0;
 
 /// Connections per second that the slowest server accepts.
 const CONNECTIONS_PER_S_MIN: u32 = 1_000;
@@ -64,7 +75,7 @@ impl Bench {
         let [seconds, warmup] = self.times(case);
         option("seconds", &seconds);
         option("warmup", &warmup);
-        option("stall", &self.stall);
+        option("stall", &self.stall.max(2.0 * file_round_s(case)));
         option("core", &self.load_core);
         option("server-pid", &running.id());
         if case.kind == Kind::Echo {
@@ -76,6 +87,9 @@ impl Bench {
         }
         let mut report = read(&report?, case)?;
         report.insert(BUSIEST_THREAD.into(), running.busiest_thread_share().into());
+        if case.kind == Kind::Files {
+            report.insert(PEAK_BYTES.into(), memory::peak(running.id()).ok().into());
+        }
         Ok(report)
     }
 
@@ -84,23 +98,34 @@ impl Bench {
         let least = f64::from(case.connections) / f64::from(CONNECTIONS_PER_MEASURED_S);
         match case.kind {
             Kind::Echo | Kind::Broadcast => [self.seconds.max(least), self.warmup.max(least / 2.0)],
-            Kind::Http | Kind::Churn | Kind::Idle | Kind::Files => [self.seconds, self.warmup],
+            Kind::Files if case.measures_memory() => [self.seconds.max(MEMORY_SECONDS), self.warmup],
+            Kind::Files => {
+                let round = file_round_s(case);
+                [self.seconds.max(FILE_ROUNDS * round), self.warmup.max(round)]
+            }
+            Kind::Http | Kind::Churn | Kind::Idle => [self.seconds, self.warmup],
         }
     }
 
     /// Returns the time limit of a case's load.
     fn limit(&self, case: &Case) -> Duration {
         let [seconds, warmup] = self.times(case);
-        let requested = Duration::from_secs_f64(seconds + warmup + self.stall);
+        let requested = Duration::from_secs_f64(seconds + warmup + self.stall.max(2.0 * file_round_s(case)));
         requested + LOAD_GRACE + Duration::from_secs(u64::from(case.connections / CONNECTIONS_PER_S_MIN))
     }
+}
+
+/// Returns the seconds in which every connection receives its file once; next to none for small ones.
+fn file_round_s(case: &Case) -> f64 {
+    let bytes = if case.kind == Kind::Files { f64::from(case.size) * f64::from(case.connections) } else { 0.0 };
+    bytes / FILE_BYTES_PER_S
 }
 
 /// Parses the report of the load generator. A run that counted nothing has failed.
 fn read(report: &str, case: &Case) -> Result<Map<String, Value>, String> {
     let report: Map<String, Value> = serde_json::from_str(report)
         .map_err(|error| format!("invalid report of the load generator {report:?}: {error}"))?;
-    if case.kind != Kind::Idle && Figures::of(&report).rate <= 0.0 {
+    if !case.measures_memory() && Figures::of(&report).rate <= 0.0 {
         return Err(format!("no {} finished within the measured time", case.kind.unit()));
     }
     Ok(report)
@@ -127,6 +152,8 @@ mod tests {
         let report = |text: &str| read(text, Case::named("churn").unwrap());
         assert_eq!(report(r#"{"rate_per_s":0.0}"#).unwrap_err(), "no cycles finished within the measured time");
         assert!(report(r#"{"rate_per_s":1.5}"#).is_ok());
+        let memory = Case::named("files-10m-4096").unwrap();
+        assert!(read(r#"{"rate_per_s":0.0}"#, memory).is_ok());
         assert!(report("nothing").unwrap_err().contains("nothing"));
     }
 
@@ -137,5 +164,9 @@ mod tests {
         assert_eq!(bench.times(Case::named("echo-64").unwrap()), [1.0, 0.5]);
         assert_eq!(bench.times(Case::named("echo-16000").unwrap()), [1.6, 0.8]);
         assert_eq!(bench.limit(Case::named("idle-100k").unwrap()), Duration::from_secs(120));
+        assert_eq!(bench.times(Case::named("files-64k").unwrap()), [1.0, 0.5]);
+        let [seconds, warmup] = bench.times(Case::named("files-10m-1024").unwrap());
+        assert!(seconds > 28.0 && warmup > 7.0, "{seconds} {warmup}");
+        assert_eq!(bench.times(Case::named("files-10m-4096").unwrap()), [5.0, 0.5]);
     }
 }

@@ -101,6 +101,8 @@ pub struct Figures {
     pub user_bytes: Option<f64>,
     /// Kernel memory of both ends per idle connection, in bytes.
     pub kernel_bytes: Option<f64>,
+    /// The most memory that the server had in the run, in bytes, with its program.
+    pub peak_bytes: Option<f64>,
 }
 
 /// Names of [`Figures::latency_us`].
@@ -108,6 +110,9 @@ pub const QUANTILES: [&str; 6] = ["p50", "p90", "p99", "p99.9", "p99.99", "max"]
 
 /// Member added to a report: the share of the server's processor time that its busiest thread used.
 pub const BUSIEST_THREAD: &str = "busiest_thread_share";
+
+/// Member added to a report: the most memory that the server had, in bytes.
+pub const PEAK_BYTES: &str = "server_peak_bytes";
 
 /// Share of the busiest thread from which a server counts as one thread.
 const ONE_THREAD: f64 = 0.95;
@@ -159,6 +164,7 @@ impl Figures {
             ],
             user_bytes: number("user_bytes_per_connection"),
             kernel_bytes: number("kernel_bytes_per_connection_both_ends"),
+            peak_bytes: number(PEAK_BYTES),
         }
     }
 

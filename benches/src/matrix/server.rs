@@ -109,7 +109,7 @@ impl Server {
                 nginx.ability = Ability::Some { modes: Vec::new(), cannot };
             }
         }
-        let zero_copy = "--addr {addr} --workers 1 --engine uring --handlers inline --dir {dir} --zero-copy";
+        let copies = "--addr {addr} --workers 1 --engine uring --handlers inline --dir {dir} --copy";
         let portable = "--addr {addr} --workers 1 --engine portable --handlers";
         let uring = "--addr {addr} --workers {workers} --engine uring --handlers";
         vec![
@@ -135,10 +135,10 @@ impl Server {
                 Ability::OneProcess,
             ),
             files(
-                "inline-zero-copy",
+                "inline-copies",
                 Group::Ours,
-                words(programs, "examples/http", zero_copy),
-                "as inline, with large files sent from the page cache, as nginx does",
+                words(programs, "examples/http", copies),
+                "as inline, with large files read into memory and sent from it",
             ),
             nginx,
         ]
@@ -293,8 +293,8 @@ mod tests {
         assert_eq!(own("portable").part(case("echo-16000")), Part::Takes);
         assert_eq!(own("portable-same-core").part(case("idle-100k")), Part::None);
         assert_eq!(own("inline").part(case("idle-100k")), Part::Takes);
-        assert_eq!(own("inline-zero-copy").part(case("files-10m")), Part::Takes);
-        assert_eq!(own("inline-zero-copy").part(case("echo-64")), Part::None);
+        assert_eq!(own("inline-copies").part(case("files-10m")), Part::Takes);
+        assert_eq!(own("inline-copies").part(case("echo-64")), Part::None);
     }
 
     #[test]

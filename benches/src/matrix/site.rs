@@ -3,6 +3,8 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use crate::files;
 
@@ -59,6 +61,9 @@ http {
 }
 "#;
 
+/// Tidegate copies large files that have just changed.
+const REST: Duration = Duration::from_secs(12);
+
 /// Returns the folder of the files, next to the programs.
 #[must_use]
 pub fn folder(programs: &Path) -> PathBuf {
@@ -72,11 +77,16 @@ pub fn folder(programs: &Path) -> PathBuf {
 pub fn write(programs: &Path) -> io::Result<()> {
     let folder = folder(programs);
     fs::create_dir_all(&folder)?;
+    let mut written = false;
     for (name, size) in FILES {
         let path = folder.join(name);
         if fs::metadata(&path).map_or(0, |metadata| metadata.len()) != *size as u64 {
             fs::write(path, files::content(*size))?;
+            written = true;
         }
+    }
+    if written {
+        thread::sleep(REST);
     }
     Ok(())
 }

@@ -81,8 +81,8 @@ impl Table {
 /// Returns the table of a case: rates, ratios, costs and latencies, or memory for idle connections.
 #[must_use]
 pub fn of_case(results: &Results, case: &Case) -> Table {
-    if case.kind == Kind::Idle {
-        return idle(results, case);
+    if case.measures_memory() {
+        return if case.kind == Kind::Idle { idle(results, case) } else { memory_of_downloads(results, case) };
     }
     let with_limit = case.kind == Kind::Echo;
     let unit = format!("{}/s", case.kind.unit());
@@ -171,6 +171,17 @@ fn idle(results: &Results, case: &Case) -> Table {
     table
 }
 
+fn memory_of_downloads(results: &Results, case: &Case) -> Table {
+    let mut table = Table::new(&["", "server memory at most"]);
+    for (server, cell) in results.line_up(case) {
+        if let Cell::Best(figures, _) = cell {
+            table.push(vec![label(server), number(figures.peak_bytes, mebibytes)]);
+        }
+    }
+    without_figures(results, case, &mut table);
+    table
+}
+
 /// Formats the client's utilisation, marked if the client may be the limit, and the disturbance, marked if the run was
 /// disturbed.
 fn busy(figures: &Figures) -> [String; 2] {
@@ -211,6 +222,12 @@ pub fn significant(value: f64) -> String {
         size if size < 99.95 => format!("{value:.1}"),
         _ => grouped(value),
     }
+}
+
+/// Formats bytes in MiB.
+#[must_use]
+pub fn mebibytes(bytes: f64) -> String {
+    format!("{:.1} MiB", bytes / f64::from(1024 * 1024))
 }
 
 /// Formats a whole number in groups of three digits.

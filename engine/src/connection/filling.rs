@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 use crate::connection::{Connection, is_read_overdue};
 use crate::error::ReceiveError;
 use crate::shared::command::Command;
-use crate::shared::fill::Fill;
+use crate::shared::fill::MemoryFill;
 use crate::shared::inbound::End;
 use crate::shared::waiters::id_of;
 
@@ -64,9 +64,10 @@ impl Filling {
 
 /// # Reading into memory
 impl Connection {
-    /// Waits until bytes can be read, as [`poll_fill`](Self::poll_fill) does. The next bytes, at most `bytes_max` and at
-    /// most 256 KiB, can be received straight into the spare capacity of `memory` meanwhile. For a protocol that knows
-    /// how many bytes of a message are missing, from about 16 KiB on: the bytes are not copied from a receive buffer.
+    /// Waits until bytes can be read, as [`poll_fill`](Self::poll_fill) does. The next bytes, at most `bytes_max` and
+    /// at most 256 KiB, can be received straight into the spare capacity of `memory` meanwhile. For a protocol that
+    /// knows how many bytes of a message are missing, from about 16 KiB on: the bytes are not copied from a receive
+    /// buffer.
     ///
     /// While it is pending, `memory` can be away: it is then empty, and [`Filling::is_away`]. When it completes,
     /// [`take_filled`](Self::take_filled) returns the memory if the bytes were received into it. Otherwise they are in
@@ -115,13 +116,13 @@ impl Connection {
             End::Open if !filling.asked => {
                 filling.asked = true;
                 drop(inbound);
-                shared.post(Command::Hold(shared.key));
+                shared.post(Command::HoldBack(shared.key));
                 return false;
             }
             _ => return false,
         }
         let kept = memory.len();
-        let fill = match Fill::new(std::mem::take(memory), bytes_max) {
+        let fill = match MemoryFill::new(std::mem::take(memory), bytes_max) {
             Ok(fill) => fill,
             Err(small) => {
                 *memory = small;
@@ -134,7 +135,7 @@ impl Connection {
         self.waiting = id_of(cx.waker());
         self.turn_chunks = 0;
         drop(inbound);
-        shared.post(Command::Fill(shared.key, fill));
+        shared.post(Command::MemoryFill(shared.key, fill));
         true
     }
 }

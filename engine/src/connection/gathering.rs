@@ -106,9 +106,9 @@ impl Gathering {
         Poll::Pending
     }
 
-    /// Draws what a message that holds `bytes` has drawn, if there is as much now. Returns whether it did. For a message
-    /// whose next bytes are received into its memory together ([`Filling`](crate::Filling)); it can go on in steps if
-    /// there is less.
+    /// Draws what a message that holds `bytes` has drawn, if there is as much now. Returns whether it did. For a
+    /// message whose next bytes are received into its memory together ([`Filling`](crate::Filling)); it can go on in
+    /// steps if there is less.
     pub fn try_reserve(&mut self, bytes: usize) -> bool {
         bytes < Self::STEP_BYTES || self.try_draw(Self::drawn_by(bytes))
     }

@@ -283,8 +283,13 @@ impl ByteSender {
     /// take no memory.
     ///
     /// The worker reads the file when it sends, so a part that is not in the page cache makes it wait for the disk:
-    /// [`cache_state`](crate::file::cache_state) shows that before. If the file has become shorter, or cannot be read,
-    /// the connection is reset, because its peer was promised these bytes; the log has the reason.
+    /// [`cache_state`](crate::file::cache_state) shows that before. If the file is too short by the time the kernel has
+    /// taken the part, or cannot be read, the connection is reset, because its peer was promised these bytes; the log
+    /// has the reason.
+    ///
+    /// The kernel sends the pages of the file itself. A file that is changed in place before the peer has received them
+    /// changes them too: new bytes show, and zeros behind the end of a file that was cut, up to the end of its page or large
+    /// folio.
     ///
     /// # Errors
     /// As [`send`](Self::send).

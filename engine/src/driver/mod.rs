@@ -7,7 +7,8 @@
 //!
 //! Contract of all drivers:
 //! - at most one receive and one send are outstanding per connection; the driver owns a send's bytes until it
-//!   completes, as it owns the memory of a fill, and a send of a part of a file can end with `FileFailed` in place of `Sent`;
+//!   completes, as it owns the memory of a fill, and a send of a part of a file can end with `FileFailed` in place of
+//!   `Sent`;
 //! - a receive armed with a budget ends by itself with the buffer in which that many bytes are reached; every armed
 //!   receive ends with exactly one event (`more == false`, or `ReceiveEnded`);
 //! - events of a connection carry its key; after `Closed` no event carries it, and only then is its index reused.
@@ -22,7 +23,7 @@ use crate::shared::attempt::{ConnectFailure, ConnectRequest};
 use crate::shared::chunk::Chunk;
 use crate::shared::command::SocketTask;
 use crate::shared::file_part::FileRead;
-use crate::shared::fill::Fill;
+use crate::shared::fill::MemoryFill;
 use crate::shared::key::ConnKey;
 use crate::shared::send_batch::SendBatch;
 use crate::shared::signal::Signal;
@@ -58,7 +59,7 @@ pub(crate) enum Event {
     /// Bytes were received. Without `more` the receive is over, because of its budget or because the driver ended it.
     Received { key: ConnKey, data: Received, more: bool },
     /// A fill is over, with at least one byte.
-    Filled { key: ConnKey, fill: Box<Fill> },
+    Filled { key: ConnKey, fill: Box<MemoryFill> },
     /// The receive or the fill is over without bytes. A fill ends so only at the end of the stream or for a failure,
     /// and its memory is dropped.
     ReceiveEnded { key: ConnKey, end: ReceiveEnd },
@@ -165,9 +166,9 @@ pub(crate) trait Driver {
     /// Cancels an armed receive. Data that completes before the cancellation is still reported.
     fn cancel_receive(&mut self, key: ConnKey);
 
-    /// Receives once, as much as has arrived, into memory of the reader. It counts as the connection's receive, and owns
-    /// the memory until it completes. None may be armed.
-    fn fill(&mut self, key: ConnKey, fill: Box<Fill>);
+    /// Receives once, as much as has arrived, into memory of the reader. It counts as the connection's receive, and
+    /// owns the memory until it completes. None may be armed.
+    fn fill(&mut self, key: ConnKey, fill: Box<MemoryFill>);
 
     /// Watches for an error of the connection and, with `fin`, for the peer's FIN, until one is reported or the
     /// connection is closed. No watch may be in progress.

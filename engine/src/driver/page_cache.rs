@@ -6,17 +6,19 @@ use std::io;
 /// The state of a part of a file in the page cache of the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CacheState {
-    /// The part begins and ends in memory, or the system cannot say.
+    /// The part begins and ends in memory.
     Cached,
     /// Reading it waits for a disk.
     Uncached,
+    /// The file system or the system cannot say.
+    Unknown,
     /// The file ends before the part does.
     Short,
 }
 
 /// Returns the state of a part of a file, by reading its first and its last byte without waiting (`RWF_NOWAIT`,
 /// preadv2(2)). Bytes in between can be missing all the same. Systems other than Linux always answer
-/// [`Cached`](CacheState::Cached).
+/// [`Unknown`](CacheState::Unknown).
 ///
 /// ```
 /// # fn main() -> std::io::Result<()> {
@@ -42,8 +44,7 @@ pub fn cache_state(file: &File, offset: u64, len: usize) -> io::Result<CacheStat
             Ok(0) => return Ok(CacheState::Short),
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(CacheState::Uncached),
-            // The file system does not support it, as those in memory did not for long.
-            Err(error) if error.kind() == io::ErrorKind::Unsupported => return Ok(CacheState::Cached),
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => return Ok(CacheState::Unknown),
             Err(error) => return Err(error),
         }
     }

@@ -14,6 +14,9 @@ pub(super) enum Progress {
     Done,
     /// The socket takes no more until it is writable.
     Full,
+    /// A call sent less than it was asked to: the socket is full, or the file ends here. A call once the socket is
+    /// writable shows which.
+    Short,
     /// The connection failed, with an errno.
     Failed(i32),
     /// The file could not be read.
@@ -53,7 +56,6 @@ pub(super) fn load(batch: &mut SendBatch) -> Progress {
 
 #[cfg(target_os = "linux")]
 fn send_part(socket: &impl AsRawFd, part: &mut FilePart) -> Progress {
-    // To the end or until the socket refuses: a short result alone does not say which of the two ends stopped it.
     while part.len > 0 {
         let mut offset = part.offset as libc::off_t;
         let len = part.len.min(CALL_BYTES_MAX);
@@ -61,7 +63,13 @@ fn send_part(socket: &impl AsRawFd, part: &mut FilePart) -> Progress {
         let sent = unsafe { libc::sendfile(socket.as_raw_fd(), part.file.as_raw_fd(), &raw mut offset, len) };
         match sent {
             0 => return Progress::FileFailed(io::ErrorKind::UnexpectedEof.into()),
-            1.. => part.advance(sent as usize),
+            1.. => {
+                part.advance(sent as usize);
+                // A call that finds the socket full collects pages of the file first, for nothing.
+                if (sent as usize) < len {
+                    return Progress::Short;
+                }
+            }
             _ => {
                 let error = io::Error::last_os_error();
                 match error.raw_os_error().unwrap_or(0) {
@@ -73,5 +81,25 @@ fn send_part(socket: &impl AsRawFd, part: &mut FilePart) -> Progress {
             }
         }
     }
-    Progress::Done
+    // The kernel sends its own pages: if the file was cut meanwhile, zeros can be in them.
+    match part.file.metadata() {
+        Ok(metadata) if metadata.is_file() && metadata.len() < part.offset => {
+            Progress::FileFailed(io::ErrorKind::UnexpectedEof.into())
+        }
+        _ => Progress::Done,
+    }
+}
+
+/// Returns whether the socket is writable. If it is not, it announces when it will be, as after a full send.
+#[cfg(target_os = "linux")]
+pub(super) fn is_writable(socket: &impl AsRawFd) -> bool {
+    let mut poll = libc::pollfd { fd: socket.as_raw_fd(), events: libc::POLLOUT, revents: 0 };
+    // SAFETY: the kernel writes to one entry, during the call.
+    unsafe { libc::poll(&raw mut poll, 1, 0) != 0 }
+}
+
+/// See the other one. No call is short here.
+#[cfg(not(target_os = "linux"))]
+pub(super) fn is_writable(_socket: &impl AsRawFd) -> bool {
+    true
 }

@@ -16,7 +16,7 @@ pub struct FilePart {
 }
 
 impl FilePart {
-    /// Creates the part of `len` bytes from `offset`. The file must be open for reading.
+    /// Creates the part of `len` bytes from `offset`. The file must be a regular one, open for reading.
     pub fn new(file: Arc<File>, offset: u64, len: usize) -> Self {
         Self { file, offset, len }
     }

@@ -9,7 +9,7 @@ use crate::shared::chunk::Chunk;
 ///
 /// It moves by value: from the reader to its worker, to the driver, and back with the received bytes. Whoever has it
 /// owns the memory, so the end of a handler or of a connection frees nothing that a driver writes to.
-pub(crate) struct Fill {
+pub(crate) struct MemoryFill {
     memory: Vec<u8>,
     /// Length of the memory before the fill.
     kept_bytes: u32,
@@ -17,7 +17,7 @@ pub(crate) struct Fill {
     room_bytes: u32,
 }
 
-impl Fill {
+impl MemoryFill {
     /// Returns a fill of at most `bytes_max` bytes behind those that `memory` holds, or the memory if there is no room.
     pub(crate) fn new(memory: Vec<u8>, bytes_max: usize) -> Result<Box<Self>, Vec<u8>> {
         let room = (memory.capacity() - memory.len()).min(bytes_max).min(FILL_BYTES_MAX);
@@ -59,9 +59,12 @@ impl Fill {
 /// Maximum bytes of one fill: a connection that floods delays the others of its worker by the time of one copy of this.
 pub(crate) const FILL_BYTES_MAX: usize = 256 * 1024;
 
-impl fmt::Debug for Fill {
+impl fmt::Debug for MemoryFill {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Fill").field("kept", &self.kept_bytes).field("room", &self.room_bytes).finish_non_exhaustive()
+        f.debug_struct("MemoryFill")
+            .field("kept", &self.kept_bytes)
+            .field("room", &self.room_bytes)
+            .finish_non_exhaustive()
     }
 }
 
@@ -83,18 +86,18 @@ mod tests {
             (99, 100, 1, 1),
             (3, FILL_BYTES_MAX * 2, usize::MAX, FILL_BYTES_MAX),
         ] {
-            let mut fill = Fill::new(memory(len, capacity), bytes_max).unwrap();
+            let mut fill = MemoryFill::new(memory(len, capacity), bytes_max).unwrap();
             assert_eq!((fill.place().len(), fill.filled_bytes()), (room, 0));
         }
         for (len, capacity, bytes_max) in [(0, 0, 10), (10, 10, 10), (0, 10, 0)] {
             let memory = memory(len, capacity);
-            assert_eq!(Fill::new(memory.clone(), bytes_max).unwrap_err(), memory);
+            assert_eq!(MemoryFill::new(memory.clone(), bytes_max).unwrap_err(), memory);
         }
     }
 
     #[test]
     fn the_chunk_shows_only_what_was_received() {
-        let mut fill = Fill::new(memory(3, 100), 10).unwrap();
+        let mut fill = MemoryFill::new(memory(3, 100), 10).unwrap();
         fill.memory_mut().extend_from_slice(b"new");
         assert_eq!(fill.filled_bytes(), 3);
         let chunk = fill.into_chunk();

@@ -176,7 +176,7 @@ impl Inbound {
     }
 
     /// Leaves it to the reader how the next bytes are received. No receive may be armed.
-    pub(crate) fn hold(&mut self) {
+    pub(crate) fn hold_back(&mut self) {
         self.finish(End::Held);
     }
 

@@ -71,6 +71,10 @@ impl Segment {
         }
     }
 
+    pub(crate) fn is_file(&self) -> bool {
+        matches!(self, Self::Owned(Owned::File(_)))
+    }
+
     /// Returns the bytes; none of a file.
     pub(crate) fn as_slice(&self) -> &[u8] {
         match self {
@@ -94,8 +98,8 @@ pub(crate) struct SendBatch {
     pub(crate) rest: Option<Box<VecDeque<Segment>>>,
     /// Bytes of `first` that have been sent.
     pub(crate) offset: usize,
-    /// The FIN follows these bytes at once, so they can wait for it and share its TCP segment.
-    pub(crate) awaits_fin: bool,
+    /// The FIN or a part of a file follows these bytes at once, so they can wait for it and share its TCP segment.
+    pub(crate) more_follows: bool,
 }
 
 impl SendBatch {
@@ -104,7 +108,7 @@ impl SendBatch {
     pub(crate) fn of(mut segments: Box<VecDeque<Segment>>) -> Option<Self> {
         let first = segments.pop_front()?;
         let rest = (!segments.is_empty()).then_some(segments);
-        Some(Self { first, rest, offset: 0, awaits_fin: false })
+        Some(Self { first, rest, offset: 0, more_follows: false })
     }
 
     pub(crate) fn remaining(&self) -> usize {
@@ -186,7 +190,7 @@ pub(crate) fn cut_batch(segments: &mut VecDeque<Segment>) -> usize {
     let (mut count, mut bytes) = (0, 0);
     while bytes < BATCH_BYTES_MAX && count < BATCH_SEGMENTS_MAX {
         let Some(segment) = segments.get_mut(count) else { break };
-        if matches!(segment, Segment::Owned(Owned::File(_))) {
+        if segment.is_file() {
             return count.max(1);
         }
         let rest = segment.split();

@@ -14,7 +14,7 @@ use crate::shared::deadlines::timeout_ticks;
 use crate::shared::key::ConnKey;
 use crate::shared::{ConnShared, LocalEnd};
 
-use super::hold::Holds;
+use super::held::Holds;
 use super::{Conn, Due, Phase, Receive, Worker};
 
 /// Maximum local addresses that a worker remembers to share: more than the interfaces of most hosts.

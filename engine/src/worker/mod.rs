@@ -1,7 +1,7 @@
 //! A worker: one thread that owns a driver, its connections and their timers.
 //!
 //! Its tick takes commands, enters the driver, processes completions, expires timers and, with inline placement, runs
-//! the handlers. Workers share nothing on the data path. `accept`, `connect`, `receive`, `hold`, `backpressure`,
+//! the handlers. Workers share nothing on the data path. `accept`, `connect`, `receive`, `held`, `backpressure`,
 //! `peer_end`, `progress`, `send`, `deadline`, `close`, `drain`, `fanout` and `tls` hold the operations on connections;
 //! this file holds the worker's state and its tick.
 
@@ -34,7 +34,7 @@ mod connect;
 mod deadline;
 mod drain;
 mod fanout;
-mod hold;
+mod held;
 mod peer_end;
 mod progress;
 mod receive;
@@ -63,7 +63,7 @@ enum Receive {
     Cancelling,
     Paused,
     Starved,
-    /// The bytes go into memory of the reader: see [`hold`].
+    /// The bytes go into memory of the reader: see [`held`].
     Filling,
     Ended,
 }
@@ -91,7 +91,7 @@ struct Conn {
     /// The driver watches for the peer's end.
     watching: bool,
     /// Its receives end early, so that large messages can be received into the reader's memory.
-    holds: hold::Holds,
+    holds: held::Holds,
     /// Counted as paused in the statistics.
     counted_paused: bool,
     /// It has TLS, with its session in [`Worker::tls`].
@@ -247,9 +247,9 @@ impl<D: Driver> Worker<D> {
             match command {
                 Command::Flush(key) => self.flush(key),
                 Command::Resume(key) => self.resume(key),
-                Command::Hold(key) => self.begin_holding(key),
+                Command::HoldBack(key) => self.begin_holding(key),
                 Command::Release(key) => self.release(key),
-                Command::Fill(key, fill) => self.fill(key, fill),
+                Command::MemoryFill(key, fill) => self.fill(key, fill),
                 Command::WatchEnd(key) => self.watch_end(key),
                 Command::Deadline(key) => self.check_deadlines(key),
                 Command::Acknowledged(key, bytes) => self.on_acknowledged(key, bytes),

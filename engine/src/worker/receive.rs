@@ -1,6 +1,6 @@
 //! Receiving: chunks into the inbound buffer, and waiting for receive buffers.
 
-use super::hold::Holds;
+use super::held::Holds;
 use super::peer_end::note_peer_end;
 use super::{Phase, Receive, Worker};
 use crate::driver::{Driver, HELD_BYTES, ReceiveEnd, Received};
@@ -89,7 +89,7 @@ impl<D: Driver> Worker<D> {
             conn.receive = Receive::Paused;
             self.watch_end(key);
         } else if conn.holds != Holds::No && conn.phase == Phase::Open {
-            self.hold(key);
+            self.hold_back(key);
         } else {
             self.arm_receive(key);
         }

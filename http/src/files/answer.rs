@@ -4,13 +4,14 @@ use std::collections::VecDeque;
 use std::fmt::Write;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use bytes::BytesMut;
 use http::header::{self, HeaderValue};
 use http::{Method, StatusCode};
 
 use super::conditions::{Conditions, Verdict};
-use super::content::{FileContent, Section};
+use super::content::{FileContent, Section, ZeroCopy};
 use super::entry::{Content, Entry, Form};
 use super::ranges::{ByteRange, Ranges, ranges_of};
 use crate::content_coding::{ACCEPT_ENCODING, Accepted};
@@ -24,8 +25,8 @@ const BYTES: HeaderValue = HeaderValue::from_static("bytes");
 pub(super) struct Settings {
     /// The value of Cache-Control.
     pub(super) cache_control: Option<HeaderValue>,
-    /// Whether large files are sent from the page cache.
-    pub(super) zero_copy: bool,
+    /// Which large files are sent from the page cache.
+    pub(super) zero_copy: ZeroCopy,
 }
 
 /// Answers a request for a file.
@@ -125,7 +126,12 @@ fn unsatisfiable(response: Response, form: &Form) -> Response {
 fn body_of(form: &Form, sections: VecDeque<Section>, settings: &Settings) -> ResponseBody {
     let bytes = match &form.content {
         Content::File(file) => {
-            return ResponseBody::Stream(Box::new(FileContent::new(Arc::clone(file), sections, settings.zero_copy)));
+            let zero_copy = match settings.zero_copy {
+                ZeroCopy::AtRest => form.is_at_rest(SystemTime::now()),
+                ZeroCopy::Always => true,
+                ZeroCopy::Never => false,
+            };
+            return ResponseBody::Stream(Box::new(FileContent::new(Arc::clone(file), sections, zero_copy)));
         }
         Content::Memory(bytes) => bytes,
     };

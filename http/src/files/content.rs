@@ -23,9 +23,11 @@ use super::ranges::ByteRange;
 use crate::message::content_connection::ContentConnection;
 use crate::message::content_stream::{ContentPiece, ContentStream, StreamError};
 
-/// Maximum bytes of a part that is sent without a copy. It takes no memory; the bound lets the worker serve others in
-/// between.
-const PART_BYTES_MAX: u64 = 1024 * 1024;
+/// Bytes of a part that is sent without a copy. It takes no memory; the bound lets the worker serve others in between.
+const PART_BYTES: u64 = 2 * 1024 * 1024;
+
+/// Up to this size the rest of a range is read: sending a part costs more than the copies.
+const COPIED_BYTES_MAX: u64 = file::READ_BYTES_MAX as u64;
 
 /// Memory for all content that is being read, in the whole process. With very many at once each reads little at a time.
 const READ_MEMORY_BYTES: usize = 32 * 1024 * 1024;
@@ -35,6 +37,16 @@ const READ_BYTES_MIN: usize = 4 * 1024;
 
 /// Contents that are being read, in the whole process.
 static READERS: AtomicUsize = AtomicUsize::new(0);
+
+/// Which large files are sent without a copy.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) enum ZeroCopy {
+    /// Those that have not changed for a while.
+    #[default]
+    AtRest,
+    Always,
+    Never,
+}
 
 /// A section of content.
 #[derive(Debug, Clone)]
@@ -94,16 +106,18 @@ impl FileContent {
             return None;
         }
         let Some(Section::Range(range)) = self.sections.front() else { return None };
-        if !self.connection.as_ref().is_some_and(ContentConnection::sends_files) {
+        if range.len <= COPIED_BYTES_MAX || !self.connection.as_ref().is_some_and(ContentConnection::sends_files) {
             return None;
         }
-        let (start, len) = (range.start, range.len.min(PART_BYTES_MAX));
+        // A small rest is not worth a turn.
+        let len = if range.len <= PART_BYTES + COPIED_BYTES_MAX { range.len } else { PART_BYTES };
+        let start = range.start;
         match cache_state(&self.file, start, len as usize) {
             Ok(CacheState::Cached) => {
                 self.advance(len);
                 Some(Ok(FilePart::new(Arc::clone(&self.file), start, len as usize)))
             }
-            Ok(CacheState::Uncached) => None,
+            Ok(CacheState::Uncached | CacheState::Unknown) => None,
             Ok(CacheState::Short) => Some(Err(too_short())),
             Err(error) => Some(Err(StreamError::new(error))),
         }

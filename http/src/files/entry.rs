@@ -21,6 +21,10 @@ use crate::media_types::gains_by_compression;
 /// Larger files are not kept in memory, and sent from the file.
 pub(super) const MEMORY_BYTES_MAX: u64 = 128 * 1024;
 
+/// The time after its last change from which a file is at rest. A second more, because the time of the change is
+/// compared in whole seconds.
+const REST: Duration = Duration::from_secs(11);
+
 /// The compressed forms that can lie beside a file, in the order of preference.
 const BESIDE: [(Coding, &str); 3] = [(Coding::Brotli, ".br"), (Coding::Zstd, ".zst"), (Coding::Gzip, ".gz")];
 
@@ -265,6 +269,13 @@ impl Form {
         Form { version, etag: value(etag), last_modified: value(last_modified), modified_seconds, content }
     }
 
+    /// Returns whether the file has not changed for a while, so that it is unlikely to be changed in place just now.
+    pub(super) fn is_at_rest(&self, now: SystemTime) -> bool {
+        // Unlike the time of its last modification, this one cannot be set.
+        let changed = UNIX_EPOCH.checked_add(Duration::from_secs(self.version.changed.0.max(0).unsigned_abs()));
+        changed.is_some_and(|changed| now.duration_since(changed).is_ok_and(|age| age > REST))
+    }
+
     /// Returns the length of the content in bytes.
     pub(super) fn bytes(&self) -> u64 {
         self.version.bytes
@@ -291,5 +302,22 @@ impl Version {
             modified: (metadata.mtime(), metadata.mtime_nsec()),
             changed: (metadata.ctime(), metadata.ctime_nsec()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_at_rest_ten_seconds_after_its_last_change() {
+        let metadata = std::env::current_exe().and_then(std::fs::metadata).expect("this test");
+        let form = Form::new(&metadata, None, Content::Memory(Bytes::new()));
+        let changed = UNIX_EPOCH + Duration::new(metadata.ctime() as u64, metadata.ctime_nsec() as u32);
+        let at_rest = |age: Duration| form.is_at_rest(changed + age);
+        assert!(!at_rest(Duration::ZERO));
+        assert!(!at_rest(Duration::from_secs(10)));
+        assert!(at_rest(Duration::from_secs(12)));
+        assert!(!form.is_at_rest(changed - Duration::from_secs(60)), "a clock that is ahead");
     }
 }

@@ -30,6 +30,7 @@ use crate::message::response::Response;
 use crate::server::handler::{Handler, Reply};
 use answer::{Settings, answer, redirect_to_folder, refuse_method};
 use cache::{Cache, Cached};
+use content::ZeroCopy;
 use entry::{Entry, Found, Opened, Search};
 use path::asked_path;
 use root::{OpenError, Root, Waiting};
@@ -79,13 +80,14 @@ const TRIES: usize = 4;
 ///
 /// # Memory and change
 /// Files of up to 128 KiB are kept in memory, [16 MiB](Files::cache_bytes_max) in all. An entry is compared with the
-/// disk by the first request after [100 ms](Files::check_interval). Larger files are read in pieces of up to 128 KiB at
-/// the pace of the client, of all clients together in 32 MiB, and 256 of them are kept open. A file that becomes
-/// shorter while it is sent ends its connection: the client sees that content is missing. Replace files by renaming new
-/// ones onto them: whoever is receiving the old one then receives all of it.
+/// disk by the first request after [100 ms](Files::check_interval). Larger files, of which 256 are kept open, are sent
+/// from the page cache of the kernel if they have not changed for ten seconds, and read in pieces of up to 128 KiB
+/// otherwise; all pieces together take 32 MiB. A file that becomes shorter while it is sent ends its connection: the
+/// client sees that content is missing, within the bounds of [`zero_copy`](Files::zero_copy). Replace files by renaming
+/// new ones onto them: whoever is receiving the old one then receives all of it.
 ///
-/// No call waits for a disk on the thread of a worker, except with [`zero_copy`](Files::zero_copy) where a part of a
-/// file leaves the page cache between being looked at and being sent.
+/// No call waits for a disk on the thread of a worker, except where a part of a large file is missing in the page cache
+/// although its beginning and its end are there.
 #[derive(Debug)]
 pub struct Files {
     root: Arc<Root>,
@@ -179,14 +181,18 @@ impl Files {
         self
     }
 
-    /// Sets whether large files are sent from the page cache of the kernel without a copy (sendfile(2), on Linux),
-    /// which takes less than half of the processor's time. Default false.
+    /// Sets whether large files are sent from the page cache of the kernel without a copy (sendfile(2), on Linux without
+    /// TLS), which takes about half of the processor's time. Default: files that have not changed for ten seconds. With
+    /// true, files that have just changed too; with false, none.
     ///
-    /// The kernel then sends memory that other programs can still write to: a file that is changed or cut in place
-    /// while it is sent can reach the client with new bytes or zeros where old ones were. Set it for folders in which
-    /// files are only ever replaced by renaming new ones onto them.
+    /// The kernel then sends memory that other programs can still write to. A file that is cut in place while it is sent
+    /// still ends its connection as long as bytes are left for the kernel to take. What the kernel has taken, up to 4 MiB
+    /// for each connection by default (`tcp_wmem`), and the client has not read yet, changes with the file: bytes that
+    /// are overwritten in place arrive new, and those behind the cut arrive as zeros up to the end of their page or large
+    /// folio (2 MiB), in a response that looks complete if those were its last ones. Set it to false for folders whose files are cut or
+    /// overwritten in place.
     pub fn zero_copy(mut self, used: bool) -> Files {
-        self.settings.zero_copy = used;
+        self.settings.zero_copy = if used { ZeroCopy::Always } else { ZeroCopy::Never };
         self
     }
 

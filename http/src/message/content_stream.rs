@@ -96,10 +96,11 @@ pub enum ContentPiece {
 }
 
 impl ContentPiece {
-    pub(crate) fn len(&self) -> usize {
+    /// Returns the memory that it takes.
+    pub(crate) fn memory_bytes(&self) -> usize {
         match self {
             ContentPiece::Bytes(bytes) => bytes.len(),
-            ContentPiece::File(part) => part.len(),
+            ContentPiece::File(_) => 0,
         }
     }
 }

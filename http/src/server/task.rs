@@ -292,7 +292,7 @@ async fn send_stream(
         match next {
             None => return conn.send_end(stream.take_trailers().as_ref()),
             Some(Ok(piece)) => {
-                poll_fn(|cx| conn.poll_ready(cx, piece.len())).await?;
+                poll_fn(|cx| conn.poll_ready(cx, piece.memory_bytes())).await?;
                 match piece {
                     ContentPiece::Bytes(bytes) => conn.send_content(bytes)?,
                     ContentPiece::File(part) => conn.send_file(part)?,

@@ -113,8 +113,8 @@ impl FrameDecoder {
         matches!(&self.state, State::Payload { header, .. } if header.fin)
     }
 
-    /// Passes over `len` bytes of the open payload that the caller has. Returns their piece, whose header has the key for
-    /// the first of them. `None` if no payload is open.
+    /// Passes over `len` bytes of the open payload that the caller has. Returns their piece, whose header has the key
+    /// for the first of them. `None` if no payload is open.
     pub(crate) fn pass(&mut self, len: usize) -> Option<Piece> {
         let State::Payload { header, remaining_bytes } = self.state else { return None };
         self.take_payload(header, remaining_bytes, 0, len).piece

@@ -50,7 +50,9 @@ const PEERS: [RGBColor; 10] = [
 /// If a file cannot be written.
 pub fn write_all(results: &Results, folder: &Path) -> Result<Vec<Picture>, Box<dyn Error>> {
     let mut pictures = Vec::new();
-    for case in CASES.iter().filter(|case| has_figures(results, case)) {
+    // The memory of downloads is one number for each server.
+    let drawn = |case: &&Case| has_figures(results, case) && (case.kind == Kind::Idle || !case.measures_memory());
+    for case in CASES.iter().filter(drawn) {
         let file = format!("{}.svg", case.id);
         bars(results, case).write(&folder.join(&file))?;
         pictures.push(Picture { row: case.row, file, caption: case.title.into() });

@@ -21,7 +21,7 @@ use crate::shared::attempt::{ConnectFailure, ConnectRequest};
 use crate::shared::chunk::Chunk;
 use crate::shared::command::SocketTask;
 use crate::shared::file_part::FileRead;
-use crate::shared::fill::Fill;
+use crate::shared::fill::MemoryFill;
 use crate::shared::key::ConnKey;
 use crate::shared::send_batch::SendBatch;
 use crate::shared::signal::Signal;
@@ -179,7 +179,7 @@ impl Driver for MemoryDriver {
         self.slot(key).cancel_receive();
     }
 
-    fn fill(&mut self, key: ConnKey, fill: Box<Fill>) {
+    fn fill(&mut self, key: ConnKey, fill: Box<MemoryFill>) {
         self.slot(key).fill(fill);
     }
 

@@ -3,7 +3,7 @@
 use super::network::State;
 use super::wire::Wire;
 use crate::driver::{Event, ReceiveEnd, Received};
-use crate::shared::fill::Fill;
+use crate::shared::fill::MemoryFill;
 use crate::shared::key::ConnKey;
 use crate::shared::send_batch::SendBatch;
 
@@ -35,7 +35,7 @@ pub(super) struct Slot {
     wire: u64,
     receive: Option<ArmedReceive>,
     /// The fill that is in place of a receive.
-    fill: Option<Box<Fill>>,
+    fill: Option<Box<MemoryFill>>,
     /// The watch for the peer's end, and whether a FIN counts.
     watch: Option<bool>,
     batch: Option<SendBatch>,
@@ -95,7 +95,7 @@ impl Slot {
         }
     }
 
-    pub(super) fn fill(&mut self, fill: Box<Fill>) {
+    pub(super) fn fill(&mut self, fill: Box<MemoryFill>) {
         debug_assert!(self.receive.is_none() && self.fill.is_none(), "one receive at a time");
         self.fill = Some(fill);
     }

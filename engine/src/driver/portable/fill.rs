@@ -5,11 +5,11 @@ use std::io;
 use super::slot::PeerEnd;
 use super::{PortableDriver, system};
 use crate::driver::{Event, ReceiveEnd};
-use crate::shared::fill::Fill;
+use crate::shared::fill::MemoryFill;
 use crate::shared::key::ConnKey;
 
 impl PortableDriver {
-    pub(super) fn fill(&mut self, key: ConnKey, fill: Box<Fill>) {
+    pub(super) fn fill(&mut self, key: ConnKey, fill: Box<MemoryFill>) {
         let Some(slot) = self.slot(key) else { return };
         debug_assert!(!slot.receiving && !slot.is_filling(), "one receive is armed at a time");
         slot.set_filling(true);

@@ -24,7 +24,7 @@ use crate::driver::listener::Listener;
 use crate::shared::attempt::{ConnectFailure, ConnectRequest};
 use crate::shared::chunk::Chunk;
 use crate::shared::command::SocketTask;
-use crate::shared::fill::Fill;
+use crate::shared::fill::MemoryFill;
 use crate::shared::key::ConnKey;
 use crate::shared::send_batch::SendBatch;
 use crate::shared::signal::Signal;
@@ -74,7 +74,7 @@ pub(crate) struct PortableDriver {
     received_bytes: usize,
     unsent: Unsent,
     /// Memory of readers that wait for bytes, by slot.
-    fills: HashMap<u32, Box<Fill>>,
+    fills: HashMap<u32, Box<MemoryFill>>,
     /// Events for the next `enter`.
     pending: Vec<Event>,
 }
@@ -227,7 +227,7 @@ impl Driver for PortableDriver {
         self.cancel_receive(key);
     }
 
-    fn fill(&mut self, key: ConnKey, fill: Box<Fill>) {
+    fn fill(&mut self, key: ConnKey, fill: Box<MemoryFill>) {
         self.fill(key, fill);
     }
 

@@ -79,20 +79,21 @@ impl PortableDriver {
 /// Writes a batch and returns the event of its end. Returns `None` if the rest has to wait until the socket is
 /// writable: it then becomes so once, also after a write of a part.
 fn write(socket: &Socket, batch: &mut SendBatch, key: ConnKey) -> Option<Event> {
-    if batch.file().is_some() {
+    while batch.file().is_some() {
         match send_file::send(socket, batch) {
             Progress::Done => return Some(Event::Sent { key, result: Ok(()) }),
             Progress::Full => return None,
+            Progress::Short if !send_file::is_writable(socket) => return None,
+            Progress::Short | Progress::Loaded => {}
             Progress::Failed(errno) => return Some(Event::Sent { key, result: Err(errno) }),
             Progress::FileFailed(error) => return Some(Event::FileFailed { key, error }),
-            Progress::Loaded => {}
         }
     }
     write_bytes(socket, batch).map(|result| Event::Sent { key, result })
 }
 
 fn write_bytes(socket: &Socket, batch: &mut SendBatch) -> Option<Result<(), i32>> {
-    let flags = system::send_flags(batch.awaits_fin);
+    let flags = system::send_flags(batch.more_follows);
     loop {
         let sent = if batch.rest.is_none() {
             socket.send_with_flags(&batch.first.as_slice()[batch.offset..], flags)

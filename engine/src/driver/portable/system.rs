@@ -42,10 +42,10 @@ mod imp {
         unsafe { SockAddr::try_init(accept) }
     }
 
-    /// Returns the flags of a send. With `awaits_fin` the last bytes wait for the FIN or close that follows at once, to
-    /// share its segment.
-    pub(crate) fn send_flags(awaits_fin: bool) -> i32 {
-        libc::MSG_NOSIGNAL | if awaits_fin { libc::MSG_MORE } else { 0 }
+    /// Returns the flags of a send. With `more_follows` the bytes wait in the kernel for what follows at once, to share
+    /// its segment.
+    pub(crate) fn send_flags(more_follows: bool) -> i32 {
+        libc::MSG_NOSIGNAL | if more_follows { libc::MSG_MORE } else { 0 }
     }
 }
 
@@ -80,7 +80,7 @@ mod imp {
     }
 
     /// Returns the flags of a send.
-    pub(crate) fn send_flags(_awaits_fin: bool) -> i32 {
+    pub(crate) fn send_flags(_more_follows: bool) -> i32 {
         NO_SIGNAL
     }
 

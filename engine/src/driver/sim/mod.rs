@@ -24,7 +24,7 @@ use crate::address::Address;
 use crate::shared::attempt::{ConnectFailure, ConnectRequest};
 use crate::shared::chunk::Chunk;
 use crate::shared::command::SocketTask;
-use crate::shared::fill::Fill;
+use crate::shared::fill::MemoryFill;
 use crate::shared::key::ConnKey;
 use crate::shared::send_batch::SendBatch;
 use crate::shared::signal::Signal;
@@ -379,7 +379,7 @@ impl Driver for SimDriver {
         self.open_slot(key, "cancel_receive").cancel_receive();
     }
 
-    fn fill(&mut self, key: ConnKey, fill: Box<Fill>) {
+    fn fill(&mut self, key: ConnKey, fill: Box<MemoryFill>) {
         self.open_slot(key, "fill").fill(fill);
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::pool::Pool;
 use super::{Luck, Peer};
 use crate::driver::{Event, ReceiveEnd, Received};
-use crate::shared::fill::Fill;
+use crate::shared::fill::MemoryFill;
 use crate::shared::key::ConnKey;
 use crate::shared::send_batch::{BATCH_SEGMENTS_MAX, SendBatch};
 
@@ -33,7 +33,7 @@ struct ArmedReceive {
 /// A completion of a receive that is not yet shown to the worker.
 enum Seen {
     Data { data: Received, more: bool },
-    Filled(Box<Fill>),
+    Filled(Box<MemoryFill>),
     End(ReceiveEnd),
 }
 
@@ -44,7 +44,7 @@ pub(super) struct Slot {
     peer: Option<usize>,
     armed: Option<ArmedReceive>,
     /// The fill in the kernel, in place of a receive.
-    fill: Option<Box<Fill>>,
+    fill: Option<Box<MemoryFill>>,
     seen: VecDeque<Seen>,
     /// The receive has not ended as far as the worker knows.
     receiving: bool,
@@ -97,7 +97,7 @@ impl Slot {
         self.armed = Some(ArmedReceive { left: budget, cancelled: false });
     }
 
-    pub(super) fn fill(&mut self, fill: Box<Fill>) {
+    pub(super) fn fill(&mut self, fill: Box<MemoryFill>) {
         assert!(!self.receiving, "one receive at a time");
         self.receiving = true;
         self.fill = Some(fill);

@@ -95,7 +95,7 @@ impl UringDriver {
             None => send_file::load(batch),
         };
         let event = match progress {
-            Progress::Full => {
+            Progress::Full | Progress::Short => {
                 let entry = opcode::PollAdd::new(types::Fd(fd), libc::POLLOUT as u32).build();
                 // SAFETY: names no memory; the slot is not closed while it has a send.
                 return unsafe { self.push(writable_token(key), entry) };

@@ -6,11 +6,11 @@ use super::UringDriver;
 use super::op::{Op, Token, next_sequence};
 use super::slot::SlotState;
 use crate::driver::{Event, ReceiveEnd};
-use crate::shared::fill::Fill;
+use crate::shared::fill::MemoryFill;
 use crate::shared::key::ConnKey;
 
 impl UringDriver {
-    pub(super) fn fill(&mut self, key: ConnKey, fill: Box<Fill>) {
+    pub(super) fn fill(&mut self, key: ConnKey, fill: Box<MemoryFill>) {
         let Some(slot) = self.slot(key).filter(|slot| slot.state == SlotState::Open) else { return };
         debug_assert!(!slot.receiving, "one receive is armed at a time");
         slot.receiving = true;
@@ -21,7 +21,7 @@ impl UringDriver {
 
     fn submit_fill(&mut self, key: ConnKey) {
         let Some(slot) = self.slot(key) else { return };
-        let (fd, token) = (types::Fd(slot.fd), Token::new(Op::Fill, key).with_sequence(slot.sequence));
+        let (fd, token) = (types::Fd(slot.fd), Token::new(Op::MemoryFill, key).with_sequence(slot.sequence));
         let Some(fill) = &mut slot.cold().fill else { return };
         let place = fill.place();
         let entry = opcode::Recv::new(fd, place.as_mut_ptr().cast(), place.len() as u32).build();

@@ -7,8 +7,8 @@
 //!
 //! This module dispatches completions and closes slots. `ring` submits and reaps, `op` packs identities, `raw` builds
 //! entries that the io-uring crate cannot, `slot` tracks the operations in flight, `buffers` owns the receive buffers,
-//! `probe` tries the kernel's features; `accept`, `connect`, `receive`, `fill`, `watch`, `send`, `fd_install` and `file`
-//! hold those operations.
+//! `probe` tries the kernel's features; `accept`, `connect`, `receive`, `fill`, `watch`, `send`, `fd_install` and
+//! `file` hold those operations.
 
 use std::io;
 use std::os::fd::{FromRawFd, OwnedFd};
@@ -26,7 +26,7 @@ use crate::shared::attempt::{ConnectFailure, ConnectRequest};
 use crate::shared::chunk::Chunk;
 use crate::shared::command::SocketTask;
 use crate::shared::file_part::FileRead;
-use crate::shared::fill::Fill;
+use crate::shared::fill::MemoryFill;
 use crate::shared::key::ConnKey;
 use crate::shared::send_batch::SendBatch;
 use crate::shared::signal::Signal;
@@ -252,7 +252,7 @@ impl UringDriver {
             Op::Accept => self.on_accept(token, completion, events),
             Op::PeerName => self.on_peer_name(token.key, completion.result(), events),
             Op::Receive | Op::ReceiveLarge => self.on_receive(token, completion, events),
-            Op::Fill => self.on_fill(token, completion.result(), events),
+            Op::MemoryFill => self.on_fill(token, completion.result(), events),
             Op::Watch => self.on_watch(token.key, completion, events),
             Op::Send => self.on_send(token.key, completion.result(), events),
             Op::SendFile => self.on_send_file(token, completion.result(), events),
@@ -359,7 +359,7 @@ impl Driver for UringDriver {
         self.cancel_receive(key);
     }
 
-    fn fill(&mut self, key: ConnKey, fill: Box<Fill>) {
+    fn fill(&mut self, key: ConnKey, fill: Box<MemoryFill>) {
         self.fill(key, fill);
     }
 

@@ -43,7 +43,7 @@ pub(super) enum Op {
     /// A read of a file, whose index is its number.
     ReadFile = 14,
     /// A receive into memory of the reader.
-    Fill = 15,
+    MemoryFill = 15,
 }
 
 impl Op {
@@ -64,7 +64,7 @@ impl Op {
             12 => Self::Connect,
             13 => Self::SendFile,
             14 => Self::ReadFile,
-            15 => Self::Fill,
+            15 => Self::MemoryFill,
             _ => return None,
         })
     }
@@ -142,7 +142,7 @@ mod tests {
             Op::Connect,
             Op::SendFile,
             Op::ReadFile,
-            Op::Fill,
+            Op::MemoryFill,
         ] {
             for sequence in [0, 1, SEQUENCE_MASK] {
                 for generation in [0, 1, GENERATION_MASK] {

@@ -18,7 +18,7 @@ impl Slot {
     /// Returns the token of the last armed receive.
     pub(super) fn receive_token(&self, key: ConnKey) -> Token {
         let op = match self.size_hint.large {
-            _ if self.is_filling() => Op::Fill,
+            _ if self.is_filling() => Op::MemoryFill,
             true => Op::ReceiveLarge,
             false => Op::Receive,
         };

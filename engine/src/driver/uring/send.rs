@@ -15,10 +15,9 @@ use crate::shared::send_batch::{BATCH_SEGMENTS_MAX, Owned, Segment, SendBatch};
 /// A send waits for the whole batch, so a short result means that the connection failed or a signal arrived.
 const FLAGS: i32 = libc::MSG_WAITALL | libc::MSG_NOSIGNAL;
 
-/// Returns the flags of a send. The last bytes wait in the kernel for the FIN or close that follows at once, to share
-/// its segment.
+/// Returns the flags of a send. Bytes that something follows at once wait in the kernel for it, to share its segment.
 fn flags(batch: &SendBatch) -> i32 {
-    if batch.awaits_fin { FLAGS | libc::MSG_MORE } else { FLAGS }
+    if batch.more_follows { FLAGS | libc::MSG_MORE } else { FLAGS }
 }
 
 /// Batches in flight, by number.

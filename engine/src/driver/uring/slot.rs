@@ -1,7 +1,7 @@
 //! One slot of a ring's file table: a connection's socket and its operations in flight.
 
 use crate::shared::command::SocketTask;
-use crate::shared::fill::Fill;
+use crate::shared::fill::MemoryFill;
 
 use super::accept::Arriving;
 use super::buffer_size_hint::BufferSizeHint;
@@ -45,7 +45,7 @@ pub(super) struct Cold {
     /// The attempt to connect that it belongs to, until that is over.
     pub(super) attempt: Option<u32>,
     /// The fill in flight, which is the slot's receive. The kernel writes to its memory.
-    pub(super) fill: Option<Box<Fill>>,
+    pub(super) fill: Option<Box<MemoryFill>>,
 }
 
 /// ```text
@@ -116,7 +116,7 @@ impl Slot {
         self.cold.as_ref().is_some_and(|cold| cold.fill.is_some())
     }
 
-    pub(super) fn take_fill(&mut self) -> Option<Box<Fill>> {
+    pub(super) fn take_fill(&mut self) -> Option<Box<MemoryFill>> {
         let fill = self.cold.as_mut()?.fill.take();
         self.free_cold_if_unused();
         fill

@@ -293,7 +293,7 @@ impl Outbound {
             self.scheduled = true;
             self.in_flight_bytes = shared.len();
             let first = Segment::Shared(Contained::new(shared.clone()));
-            return Ok(Offered::Send(SendBatch { first, rest: None, offset: 0, awaits_fin: false }));
+            return Ok(Offered::Send(SendBatch { first, rest: None, offset: 0, more_follows: false }));
         }
         Ok(Offered::Queued(self.append_either(shared)))
     }
@@ -404,20 +404,23 @@ impl Outbound {
         // A large tail becomes segments, so that it also leaves in steps.
         let mut batch = if self.segments.is_none() && self.tail.len() <= BATCH_BYTES_MAX {
             let first = Segment::from(std::mem::take(&mut self.tail));
-            SendBatch { first, rest: None, offset: 0, awaits_fin: false }
+            SendBatch { first, rest: None, offset: 0, more_follows: false }
         } else {
             self.seal_tail();
             let mut segments = self.segments.take()?;
             let count = cut_batch(&mut segments);
             let later = segments.split_off(count);
+            let file_follows = later.front().is_some_and(Segment::is_file);
             if !later.is_empty() {
                 self.segments = Some(Box::new(later));
             }
-            SendBatch::of(segments)?
+            let mut batch = SendBatch::of(segments)?;
+            batch.more_follows = file_follows && !batch.first.is_file();
+            batch
         };
         self.in_flight_bytes = batch.remaining();
         self.queued_bytes -= self.in_flight_bytes;
-        batch.awaits_fin = self.ending && self.queued_bytes == 0;
+        batch.more_follows |= self.ending && self.queued_bytes == 0;
         Some(batch)
     }
 

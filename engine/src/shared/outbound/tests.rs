@@ -17,15 +17,31 @@ fn contents(batch: &SendBatch) -> Vec<u8> {
 fn only_the_last_bytes_before_the_end_wait_for_the_fin() {
     let mut outbound = Outbound::new();
     let _ = outbound.append(|tail| tail.extend_from_slice(b"more may come"));
-    assert!(!outbound.take_batch().unwrap().awaits_fin);
+    assert!(!outbound.take_batch().unwrap().more_follows);
     outbound.complete_batch(&MARKS);
     for _ in 0..=BATCH_SEGMENTS_MAX {
         let _ = outbound.append_shared(&[], Bytes::from_static(b"shared"));
     }
     outbound.expect_end();
-    assert!(!outbound.take_batch().unwrap().awaits_fin, "something is queued behind it");
+    assert!(!outbound.take_batch().unwrap().more_follows, "something is queued behind it");
     outbound.complete_batch(&MARKS);
-    assert!(outbound.take_batch().unwrap().awaits_fin);
+    assert!(outbound.take_batch().unwrap().more_follows);
+}
+
+#[test]
+fn bytes_before_a_part_of_a_file_wait_for_it() {
+    let part = || FilePart::new(Arc::new(std::fs::File::open("/dev/null").unwrap()), 0, 7);
+    let mut outbound = Outbound::new();
+    let _ = outbound.append(|tail| tail.extend_from_slice(b"head"));
+    let _ = outbound.append_file(part());
+    let _ = outbound.append_file(part());
+    let _ = outbound.append(|tail| tail.extend_from_slice(b"after"));
+    let batches = std::iter::from_fn(|| {
+        outbound.complete_batch(&MARKS);
+        outbound.take_batch()
+    });
+    let batches: Vec<_> = batches.map(|mut batch| (batch.file().is_some(), batch.more_follows)).collect();
+    assert_eq!(batches, [(false, true), (true, false), (true, false), (false, false)]);
 }
 
 #[test]

@@ -198,7 +198,7 @@ pub(super) async fn play(role: Role, mut connection: Connection, stage: Stage) {
             connection.sender().shutdown_write();
             while stage.receive(&mut connection).await.is_some() {}
         }
-        Role::Gather { bytes } => hold::gather(bytes, connection, stage).await,
+        Role::Gather { bytes } => held::gather(bytes, connection, stage).await,
         Role::Explode => {
             explode(&connection, &stage).await;
             while stage.receive(&mut connection).await.is_some() {}

@@ -127,12 +127,12 @@ impl Session {
 }
 
 /// Returns the send of encrypted bytes. Its memory goes back to the pool that it came from.
-fn batch_of(bytes: Vec<u8>, awaits_fin: bool) -> SendBatch {
+fn batch_of(bytes: Vec<u8>, more_follows: bool) -> SendBatch {
     let first = match buffers::is_large(&bytes) {
         true => Segment::Shared(Contained::new(Bytes::from_owner(buffers::Large(bytes)))),
         false => bytes.into(),
     };
-    SendBatch { first, rest: None, offset: 0, awaits_fin }
+    SendBatch { first, rest: None, offset: 0, more_follows }
 }
 
 impl Sessions {
@@ -290,11 +290,11 @@ impl<D: Driver> Worker<D> {
             let part = part.clone();
             return self.send_file(key, part);
         }
-        let awaits_fin = batch.awaits_fin;
+        let more_follows = batch.more_follows;
         match session.encrypt(batch.slices(), batch.remaining(), last) {
             Ok(encrypted) => {
                 drop(batch);
-                self.start_encrypted_send(key, batch_of(encrypted, awaits_fin));
+                self.start_encrypted_send(key, batch_of(encrypted, more_follows));
             }
             Err(failure) => self.fail_session(key, &failure, false),
         }
@@ -312,8 +312,8 @@ impl<D: Driver> Worker<D> {
         }
         let control = std::mem::take(&mut session.control);
         session.control_in_flight = true;
-        let awaits_fin = session.fin.is_some();
-        self.start_encrypted_send(key, batch_of(control, awaits_fin));
+        let more_follows = session.fin.is_some();
+        self.start_encrypted_send(key, batch_of(control, more_follows));
     }
 
     fn start_encrypted_send(&mut self, key: ConnKey, batch: SendBatch) {

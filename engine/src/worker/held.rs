@@ -15,7 +15,7 @@ use std::task::Waker;
 
 use super::{Phase, Receive, Worker};
 use crate::driver::Driver;
-use crate::shared::fill::Fill;
+use crate::shared::fill::MemoryFill;
 use crate::shared::key::ConnKey;
 
 /// Whether the receives of a connection end early.
@@ -47,12 +47,12 @@ impl<D: Driver> Worker<D> {
     }
 
     /// Leaves it to the reader how the next bytes are received. No receive is armed.
-    pub(super) fn hold(&mut self, key: ConnKey) {
+    pub(super) fn hold_back(&mut self, key: ConnKey) {
         let Some(conn) = self.conn(key) else { return };
         conn.receive = Receive::Paused;
         let reader = {
             let mut inbound = conn.shared.inbound.lock();
-            inbound.hold();
+            inbound.hold_back();
             // A reader with something to read was woken for that.
             if inbound.is_empty() { conn.shared.take_reader(&mut inbound) } else { None }
         };
@@ -69,7 +69,7 @@ impl<D: Driver> Worker<D> {
     }
 
     /// Receives the next bytes into memory of the reader.
-    pub(super) fn fill(&mut self, key: ConnKey, fill: Box<Fill>) {
+    pub(super) fn fill(&mut self, key: ConnKey, fill: Box<MemoryFill>) {
         let Some(conn) = self.conn(key).filter(|conn| conn.receive == Receive::Paused && conn.phase == Phase::Open)
         else {
             return;
@@ -80,7 +80,7 @@ impl<D: Driver> Worker<D> {
         self.driver.fill(key, fill);
     }
 
-    pub(super) fn on_filled(&mut self, key: ConnKey, fill: Box<Fill>) {
+    pub(super) fn on_filled(&mut self, key: ConnKey, fill: Box<MemoryFill>) {
         let now = self.worker_shared.clock.now();
         let Some(conn) = self.conn(key) else { return };
         conn.received_at = now;
@@ -88,7 +88,7 @@ impl<D: Driver> Worker<D> {
         let (len, chunk) = (fill.filled_bytes(), fill.into_chunk());
         let reader = {
             let mut inbound = conn.shared.inbound.lock();
-            inbound.hold();
+            inbound.hold_back();
             inbound.push(chunk);
             conn.shared.take_reader(&mut inbound)
         };

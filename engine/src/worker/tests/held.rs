@@ -47,7 +47,7 @@ fn take(connection: &mut Connection, memory: &mut Vec<u8>, filling: &mut Filling
     }
 }
 
-/// Echoes messages of `bytes` bytes that are received into the reader's memory. Now and then it gives the memory up, and
+/// Echoes messages of `bytes` bytes that are received into the reader's memory. Now and then it gives the memory up and
 /// reads what was received into it as a chunk.
 pub(super) async fn gather(bytes: usize, mut connection: Connection, stage: Stage) {
     let mut polls = bytes;
