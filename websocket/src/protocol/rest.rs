@@ -98,7 +98,7 @@ mod tests {
                 return event.into_message(&[]).map(|message| message.expect("a message"));
             }
             while let Some((memory, room)) = protocol.rest_memory() {
-                let (mut memory, kept) = (std::mem::take(memory), memory.len());
+                let (kept, mut memory) = (memory.len(), std::mem::take(memory));
                 let capacity = memory.capacity();
                 let (arrived, later) = rest.split_at(piece.min(room).min(rest.len()));
                 memory.extend_from_slice(arrived);
@@ -140,7 +140,7 @@ mod tests {
             assert!(protocol.receive(&mut start.to_vec()).unwrap().event.is_none());
             while !rest.is_empty() {
                 let (memory, room) = protocol.rest_memory().expect("room for the rest");
-                let (mut memory, kept) = (std::mem::take(memory), memory.len());
+                let (kept, mut memory) = (memory.len(), std::mem::take(memory));
                 let (arrived, later) = rest.split_at(room);
                 memory.extend_from_slice(arrived);
                 rest = later;
