@@ -80,7 +80,7 @@ impl<D: Driver> Worker<D> {
         self.driver.fill(key, fill);
     }
 
-    pub(super) fn on_filled(&mut self, key: ConnKey, fill: Box<MemoryFill>) {
+    pub(super) fn on_filled(&mut self, key: ConnKey, fill: MemoryFill) {
         let now = self.worker_shared.clock.now();
         let Some(conn) = self.conn(key) else { return };
         conn.received_at = now;

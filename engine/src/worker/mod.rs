@@ -349,7 +349,7 @@ impl<D: Driver> Worker<D> {
                 Event::Accepted(accepted) => self.on_accepted(&accepted),
                 Event::AcceptEnded { listener, error } => self.on_accept_ended(listener, error),
                 Event::Received { key, data, more } => self.on_received(key, data, more),
-                Event::Filled { key, fill } => self.on_filled(key, fill),
+                Event::Filled { key, fill } => self.on_filled(key, *fill),
                 Event::ReceiveEnded { key, end } => self.on_receive_ended(key, end),
                 Event::PeerEnded { key, error } => self.on_peer_ended(key, error),
                 Event::Sent { key, result } => self.on_sent(key, result),
