@@ -96,6 +96,7 @@ pub use connection::Connection;
 pub use connection::block_on::block_on;
 pub use connection::blocking::{BlockingConnection, blocking};
 pub use connection::exclusive::ExclusiveSender;
+pub use connection::filling::Filling;
 pub use connection::gathering::Gathering;
 pub use connection::idle::IdleConnection;
 pub use connection::sender::ByteSender;

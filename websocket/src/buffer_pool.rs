@@ -47,8 +47,9 @@ pub(crate) fn reserve_for_arrival(buffer: &mut Vec<u8>, arriving_bytes: usize, e
     }
 }
 
+/// Makes room for `needed` bytes in all, and for some of those that are expected after them.
 #[cold]
-fn grow(buffer: &mut Vec<u8>, needed: usize, expected_bytes: Option<u64>) {
+pub(crate) fn grow(buffer: &mut Vec<u8>, needed: usize, expected_bytes: Option<u64>) {
     if let (0, Some(expected)) = (buffer.len(), expected_bytes)
         && let Some(pooled) = usize::try_from(expected).ok().and_then(|more| take(needed.saturating_add(more)))
     {

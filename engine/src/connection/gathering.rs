@@ -80,7 +80,7 @@ impl Gathering {
     /// [`GatheringError::MemorySpent`]: drop what was gathered, and close the connection.
     pub fn poll_reserve(&mut self, cx: &mut Context<'_>, held_bytes: usize) -> Poll<Result<(), GatheringError>> {
         self.end_look();
-        let needed = held_bytes.div_ceil(Self::STEP_BYTES).saturating_add(1).saturating_mul(Self::STEP_BYTES);
+        let needed = Self::drawn_by(held_bytes);
         if self.try_draw(needed) {
             return Poll::Ready(Ok(()));
         }
@@ -104,6 +104,18 @@ impl Gathering {
             return Poll::Ready(Err(GatheringError::MemorySpent));
         }
         Poll::Pending
+    }
+
+    /// Draws what a message that holds `bytes` has drawn, if there is as much now. Returns whether it did. For a
+    /// message whose next bytes are received into its memory together ([`Filling`](crate::Filling)); it can go on in
+    /// steps if there is less.
+    pub fn try_reserve(&mut self, bytes: usize) -> bool {
+        bytes < Self::STEP_BYTES || self.try_draw(Self::drawn_by(bytes))
+    }
+
+    /// Returns what a message that holds this many bytes draws: one step more.
+    fn drawn_by(bytes: usize) -> usize {
+        bytes.div_ceil(Self::STEP_BYTES).saturating_add(1).saturating_mul(Self::STEP_BYTES)
     }
 
     /// Draws up to `needed` bytes in all.
@@ -280,6 +292,20 @@ mod tests {
         assert_eq!(used(), (2, 1));
         drop(second);
         assert_eq!((used(), memory.refused_total()), ((0, 0), 0));
+    }
+
+    #[test]
+    fn the_memory_of_many_steps_is_drawn_together_or_not_at_all() {
+        let worker = worker(4);
+        let memory = &worker.engine.memory;
+        let mut message = message(&worker);
+        assert!(message.try_reserve(Gathering::STEP_BYTES - 1) && memory.bytes() == 0, "a step is not counted");
+        assert!(!message.try_reserve(4 * Gathering::STEP_BYTES));
+        assert_eq!((memory.bytes(), memory.refused_total(), memory.is_short()), (0, 0, false));
+        assert!(message.try_reserve(2 * Gathering::STEP_BYTES));
+        assert_eq!((memory.bytes(), memory.messages()), (3 * Gathering::STEP_BYTES, 1));
+        assert!(message.try_reserve(Gathering::STEP_BYTES), "it is drawn already");
+        assert_eq!(memory.bytes(), 3 * Gathering::STEP_BYTES);
     }
 
     #[test]

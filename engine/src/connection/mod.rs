@@ -10,6 +10,7 @@ pub(crate) mod block_on;
 pub(crate) mod blocking;
 mod deadlines;
 pub(crate) mod exclusive;
+pub(crate) mod filling;
 pub(crate) mod gathering;
 pub(crate) mod idle;
 pub(crate) mod sender;
@@ -45,6 +46,7 @@ use crate::time::Timer;
 /// |---|---|---|
 /// | Reading chunks | [`receive`](Self::receive), [`poll_receive`](Self::poll_receive) | until `None` or an error |
 /// | Reading in place | [`poll_fill`](Self::poll_fill), then [`buffer`](Self::buffer), then [`consume`](Self::consume) or [`take_bytes`](Self::take_bytes) | in this order, in a loop; mixes with `receive` |
+/// | Reading into memory | [`poll_fill_into`](Self::poll_fill_into), then [`take_filled`](Self::take_filled) | in this order; for large messages |
 /// | Handing over | [`unread`](Self::unread), then pass the connection on by value | before the next read |
 /// | Writing | [`sender`](Self::sender), see [`ByteSender`] | at any time |
 /// | Deadlines | `set_*_deadline`: an instant that fires once. `set_*_timeout`: a duration that applies until changed | at any time |
@@ -164,15 +166,20 @@ impl Connection {
         match inbound.end() {
             End::Eof => return Poll::Ready(Ok(None)),
             End::Failed(cause) => return Poll::Ready(Err(ReceiveError::Closed(cause))),
-            End::Open => {}
+            End::Open | End::Held | End::Filling => {}
         }
         // Checked with the lock held: the timer also fires under it, so its wake cannot be lost in between.
         if is_read_overdue(shared) {
             return Poll::Ready(Err(ReceiveError::Deadline));
         }
         self.turn_chunks = 0;
+        let released = inbound.release();
         shared.park_reader(&mut inbound, cx.waker());
         self.waiting = id_of(cx.waker());
+        drop(inbound);
+        if released {
+            shared.post(Command::Release(shared.key));
+        }
         Poll::Pending
     }
 }

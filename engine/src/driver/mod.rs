@@ -7,7 +7,8 @@
 //!
 //! Contract of all drivers:
 //! - at most one receive and one send are outstanding per connection; the driver owns a send's bytes until it
-//!   completes, and a send of a part of a file can end with `FileFailed` in place of `Sent`;
+//!   completes, as it owns the memory of a fill, and a send of a part of a file can end with `FileFailed` in place of
+//!   `Sent`;
 //! - a receive armed with a budget ends by itself with the buffer in which that many bytes are reached; every armed
 //!   receive ends with exactly one event (`more == false`, or `ReceiveEnded`);
 //! - events of a connection carry its key; after `Closed` no event carries it, and only then is its index reused.
@@ -22,6 +23,7 @@ use crate::shared::attempt::{ConnectFailure, ConnectRequest};
 use crate::shared::chunk::Chunk;
 use crate::shared::command::SocketTask;
 use crate::shared::file_part::FileRead;
+use crate::shared::fill::MemoryFill;
 use crate::shared::key::ConnKey;
 use crate::shared::send_batch::SendBatch;
 use crate::shared::signal::Signal;
@@ -56,7 +58,10 @@ pub(crate) enum Event {
     AcceptEnded { listener: usize, error: Option<io::Error> },
     /// Bytes were received. Without `more` the receive is over, because of its budget or because the driver ended it.
     Received { key: ConnKey, data: Received, more: bool },
-    /// The receive is over without bytes.
+    /// A fill is over, with at least one byte.
+    Filled { key: ConnKey, fill: Box<MemoryFill> },
+    /// The receive or the fill is over without bytes. A fill ends so only at the end of the stream or for a failure,
+    /// and its memory is dropped.
     ReceiveEnded { key: ConnKey, end: ReceiveEnd },
     /// The send is over: the whole batch has left, or the connection failed with an errno.
     Sent { key: ConnKey, result: Result<(), i32> },
@@ -127,6 +132,10 @@ pub(crate) struct Capabilities {
     pub(crate) connections_max: usize,
 }
 
+/// The budget of a receive after which the reader decides how more is received: one small receive buffer. Drivers
+/// without budgets end such a receive after one buffer.
+pub(crate) const HELD_BYTES: u32 = 4096;
+
 /// The I/O backend of one worker. See the module for the contract.
 pub(crate) trait Driver {
     fn capabilities(&self) -> &Capabilities;
@@ -155,10 +164,14 @@ pub(crate) trait Driver {
     /// Ends an attempt to connect early. If it succeeds before the cancellation, that is still reported.
     fn cancel_connect(&mut self, attempt: u32);
 
-    /// Arms a receive, without end or with a budget of bytes.
+    /// Arms a receive, without end or with a budget of bytes. Every driver takes budgets up to [`HELD_BYTES`].
     fn arm_receive(&mut self, key: ConnKey, budget: Option<u32>);
     /// Cancels an armed receive. Data that completes before the cancellation is still reported.
     fn cancel_receive(&mut self, key: ConnKey);
+
+    /// Receives once, as much as has arrived, into memory of the reader. It counts as the connection's receive, and
+    /// owns the memory until it completes. None may be armed.
+    fn fill(&mut self, key: ConnKey, fill: Box<MemoryFill>);
 
     /// Watches for an error of the connection and, with `fin`, for the peer's FIN, until one is reported or the
     /// connection is closed. No watch may be in progress.

@@ -68,6 +68,29 @@ impl Chunk {
         }
     }
 
+    /// Returns the bytes of `memory` behind the first `kept_bytes`.
+    pub(crate) fn behind(memory: Vec<u8>, kept_bytes: u32) -> Self {
+        debug_assert!(kept_bytes as usize <= memory.len());
+        Self { start: kept_bytes, ..Self::of(Memory::Owned(Buffer::from(memory))) }
+    }
+
+    /// Returns the address of the chunk's own memory, and the place in it at which its bytes begin; `None` if it leases
+    /// a receive buffer.
+    pub(crate) fn place(&self) -> Option<(usize, usize)> {
+        match &self.memory {
+            Memory::Owned(bytes) => Some((bytes.as_ptr() as usize, self.start as usize)),
+            Memory::Leased(_) => None,
+        }
+    }
+
+    /// Returns the chunk's own memory, with what is before its bytes, and the place at which its bytes begin.
+    pub(crate) fn into_memory(mut self) -> Option<(Vec<u8>, usize)> {
+        match &mut self.memory {
+            Memory::Owned(bytes) => Some((bytes.take().into_vec(), self.start as usize)),
+            Memory::Leased(_) => None,
+        }
+    }
+
     /// Copies received bytes, into pooled memory if available.
     pub(crate) fn copied(bytes: &[u8]) -> Self {
         Self::of(Memory::Owned(Buffer::copy(bytes)))
@@ -100,6 +123,7 @@ impl Chunk {
     pub fn is_leased(&self) -> bool {
         !matches!(self.memory, Memory::Owned(_))
     }
+
     pub(crate) fn leased(lease: Lease) -> Self {
         Self::of(Memory::Leased(lease))
     }

@@ -10,6 +10,7 @@ use crate::error::CloseCause;
 use crate::fanout::Lane;
 use crate::shared::attempt::Attempt;
 use crate::shared::file_part::FileRead;
+use crate::shared::fill::MemoryFill;
 use crate::shared::key::ConnKey;
 use crate::shutdown::ShutdownPlan;
 #[cfg(feature = "tls")]
@@ -30,6 +31,12 @@ pub(crate) enum Command {
     Flush(ConnKey),
     /// The inbound buffer has drained to its low mark.
     Resume(ConnKey),
+    /// Leave it to the reader, from the next bytes on, how bytes are received.
+    HoldBack(ConnKey),
+    /// Receive as usual, after a hold.
+    Release(ConnKey),
+    /// Receive the next bytes into memory of the reader, after a hold.
+    MemoryFill(ConnKey, Box<MemoryFill>),
     /// The handler waits for a failure after the peer's end.
     WatchEnd(ConnKey),
     /// A deadline earlier than the armed timer was set.

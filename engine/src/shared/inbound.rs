@@ -17,12 +17,27 @@ use crate::shared::chunk::Chunk;
 ///          end of stream             popped the last chunk
 ///   Open ───────────────▶ Eof        (reported as None)
 ///     └─── failure ─────▶ Failed     (reported after the chunks received before it)
+///
+///         the receive ended              the reader gave its memory
+///   Open ◀─────────────────▶ Held ◀─────────────────▶ Filling       (both are open, and end as Open does)
+///        the reader waits            bytes arrived in it
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
     Open,
+    /// Open. Nothing is received until the reader has decided how.
+    Held,
+    /// Open. The next bytes are received into memory of the reader.
+    Filling,
     Eof,
     Failed(CloseCause),
+}
+
+impl End {
+    /// Returns whether more bytes can come.
+    pub(crate) fn is_open(self) -> bool {
+        matches!(self, Self::Open | Self::Held | Self::Filling)
+    }
 }
 
 /// The last known state of the peer's side; bytes before its end can still be unreceived.
@@ -209,9 +224,30 @@ impl Inbound {
 
     /// Ends the receiving side. The first end stands, and chunks received before it stay readable.
     pub(crate) fn finish(&mut self, end: End) {
-        if self.end == End::Open {
+        if self.end.is_open() {
             self.end = end;
         }
+    }
+
+    /// Leaves it to the reader how the next bytes are received. No receive may be armed.
+    pub(crate) fn hold_back(&mut self) {
+        self.finish(End::Held);
+    }
+
+    /// Ends the hold: the next bytes are received as usual. Returns whether there was one: the worker must then be
+    /// notified.
+    pub(crate) fn release(&mut self) -> bool {
+        let held = self.end == End::Held;
+        if held {
+            self.end = End::Open;
+        }
+        held
+    }
+
+    /// Ends the hold: the next bytes are received into memory of the reader.
+    pub(crate) fn begin_fill(&mut self) {
+        debug_assert!(self.end == End::Held && self.is_empty());
+        self.end = End::Filling;
     }
 
     /// Records that the peer has ended; bytes before that can still be unreceived.
@@ -223,7 +259,7 @@ impl Inbound {
 
     /// Returns whether the peer has ended, or the connection failed.
     pub(crate) fn has_peer_ended(&self) -> bool {
-        self.peer != PeerState::Open || self.end != End::Open
+        self.peer != PeerState::Open || !self.end.is_open()
     }
 
     /// Returns true once when the peer's end leaves only a failure to be noticed: the worker must then watch for it.

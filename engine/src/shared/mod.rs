@@ -9,6 +9,7 @@ pub(crate) mod command;
 pub(crate) mod deadlines;
 pub(crate) mod engine_shared;
 pub(crate) mod file_part;
+pub(crate) mod fill;
 pub(crate) mod inbound;
 pub(crate) mod key;
 pub(crate) mod lease;

@@ -15,6 +15,7 @@ use crate::shared::key::ConnKey;
 use crate::shared::{ConnShared, LocalEnd};
 use crate::util::flags::Flags;
 
+use super::held::Holds;
 use super::{Conn, Due, Phase, Receive, Worker};
 
 /// Maximum local addresses that a worker remembers to share: more than the interfaces of most hosts.
@@ -81,6 +82,7 @@ impl<D: Driver> Worker<D> {
             received_at: RecentTick::new(now),
             phase: Phase::Open,
             receive: Receive::Paused,
+            holds: Holds::No,
             flags: Flags::default(),
         });
         self.open += 1;

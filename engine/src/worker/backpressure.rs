@@ -20,10 +20,10 @@ impl<D: Driver> Worker<D> {
         let Some(conn) = self.conn(key) else { return };
         conn.received_at = RecentTick::new(conn.shared.worker().clock.now());
         match conn.receive {
-            Receive::Paused => self.arm_receive(key),
+            Receive::Paused => self.after_receive(key, false),
             // The receive goes on, or its end arms the next one.
             Receive::Cancelling => conn.receive = Receive::Armed,
-            Receive::Armed | Receive::Starved | Receive::Ended => {}
+            Receive::Armed | Receive::Starved | Receive::Filling | Receive::Ended => {}
         }
     }
 

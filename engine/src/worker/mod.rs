@@ -1,9 +1,9 @@
 //! A worker: one thread that owns a driver, its connections and their timers.
 //!
 //! Its tick takes commands, enters the driver, processes completions, expires timers and, with inline placement, runs
-//! the handlers. Workers share nothing on the data path. `accept`, `connect`, `receive`, `backpressure`, `peer_end`,
-//! `progress`, `send`, `deadline`, `close`, `drain`, `fanout` and `tls` hold the operations on connections; this file
-//! holds the worker's state and its tick.
+//! the handlers. Workers share nothing on the data path. `accept`, `connect`, `receive`, `held`, `backpressure`,
+//! `peer_end`, `progress`, `send`, `deadline`, `close`, `drain`, `fanout` and `tls` hold the operations on connections;
+//! this file holds the worker's state and its tick.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -36,6 +36,7 @@ mod connect;
 mod deadline;
 mod drain;
 mod fanout;
+mod held;
 mod peer_end;
 mod progress;
 mod receive;
@@ -55,6 +56,7 @@ use connect::Connects;
 ///   Armed ───────────────────────▶ Cancelling ────────▶ Paused ── low mark ──▶ Armed
 ///     ├── budget used up, over the high mark ─────────▶ Paused
 ///     ├── no free buffer ──▶ Starved ── a buffer is free ──▶ Armed
+///     ├── held ──▶ Paused ── the reader gives its memory ──▶ Filling ── bytes in it ──▶ Paused
 ///     └── end of stream, failure ──▶ Ended
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +65,8 @@ enum Receive {
     Cancelling,
     Paused,
     Starved,
+    /// The bytes go into memory of the reader: see [`held`].
+    Filling,
     Ended,
 }
 
@@ -91,6 +95,8 @@ struct Conn {
     received_at: RecentTick,
     phase: Phase,
     receive: Receive,
+    /// Whether its receives end early, so that large messages can be received into the reader's memory.
+    holds: held::Holds,
     flags: Flags,
 }
 
@@ -260,6 +266,9 @@ impl<D: Driver> Worker<D> {
             match command {
                 Command::Flush(key) => self.flush(key),
                 Command::Resume(key) => self.resume(key),
+                Command::HoldBack(key) => self.begin_holding(key),
+                Command::Release(key) => self.release(key),
+                Command::MemoryFill(key, fill) => self.fill(key, fill),
                 Command::WatchEnd(key) => self.watch_end(key),
                 Command::Deadline(key) => self.check_deadlines(key),
                 Command::Acknowledged(key, bytes) => self.on_acknowledged(key, bytes),
@@ -361,6 +370,7 @@ impl<D: Driver> Worker<D> {
                 Event::Accepted(accepted) => self.on_accepted(&accepted),
                 Event::AcceptEnded { listener, error } => self.on_accept_ended(listener, error),
                 Event::Received { key, data, more } => self.on_received(key, data, more),
+                Event::Filled { key, fill } => self.on_filled(key, *fill),
                 Event::ReceiveEnded { key, end } => self.on_receive_ended(key, end),
                 Event::PeerEnded { key, error } => self.on_peer_ended(key, error),
                 Event::Sent { key, result } => self.on_sent(key, result),

@@ -2,10 +2,11 @@
 
 #[cfg(feature = "tls")]
 use super::ENCRYPTED;
+use super::held::Holds;
 use super::peer_end::note_peer_end;
 use super::{COUNTED_PAUSED, Phase, Receive, Worker};
 use crate::clock::RecentTick;
-use crate::driver::{Driver, ReceiveEnd, Received};
+use crate::driver::{Driver, HELD_BYTES, ReceiveEnd, Received};
 use crate::error::CloseCause;
 use crate::shared::chunk::Chunk;
 use crate::shared::inbound::End;
@@ -21,8 +22,10 @@ impl<D: Driver> Worker<D> {
         let marks = self.worker_shared.inbound;
         let Some(conn) = self.conn(key).filter(|conn| conn.phase != Phase::Closing) else { return };
         // A closing connection is drained without a bound, because its input is dropped at once.
-        let budget = (budgets && conn.phase == Phase::Open)
-            .then(|| marks.bytes_high.saturating_sub(conn.shared.inbound.lock().bytes()).max(1));
+        let holds = conn.holds != Holds::No;
+        let budget = (conn.phase == Phase::Open && (budgets || holds))
+            .then(|| marks.bytes_high.saturating_sub(conn.shared.inbound.lock().bytes()).max(1))
+            .map(|budget| if holds { budget.min(HELD_BYTES) } else { budget });
         conn.receive = Receive::Armed;
         self.driver.arm_receive(key, budget);
     }
@@ -88,6 +91,8 @@ impl<D: Driver> Worker<D> {
         if paused {
             conn.receive = Receive::Paused;
             self.watch_end(key);
+        } else if conn.holds != Holds::No && conn.phase == Phase::Open {
+            self.hold_back(key);
         } else {
             self.arm_receive(key);
         }

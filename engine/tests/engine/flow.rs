@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use tidegate_engine::{Chunk, Connection, HandlerPlacement, Running};
+use tidegate_engine::{Chunk, Connection, HandlerPlacement, Running, WorkerStats};
 
 use crate::support::*;
 
@@ -91,9 +91,20 @@ fn wait_until_received(running: &Running, bytes: u64) {
     });
 }
 
-/// Writes until neither the client nor the server makes progress. Returns the number of bytes written. The client is
-/// non-blocking afterwards.
+/// Writes until neither the client nor the server makes progress, and receiving is paused. Returns the number of bytes
+/// written. The client is non-blocking afterwards.
 fn write_until_stalled(client: &mut TcpStream, bytes: &[u8], running: &Running) -> usize {
+    write_until(client, bytes, running, |stats| stats.paused == 1)
+}
+
+/// Writes until neither the client nor the server makes progress and `is_stalled`. Returns the number of bytes written.
+/// The client is non-blocking afterwards.
+pub fn write_until(
+    client: &mut TcpStream,
+    bytes: &[u8],
+    running: &Running,
+    is_stalled: impl Fn(&WorkerStats) -> bool,
+) -> usize {
     client.set_nonblocking(true).unwrap();
     let (mut sent, mut received, mut idle_looks) = (0, 0, 0);
     wait_until("the client to stall", || {
@@ -102,7 +113,7 @@ fn write_until_stalled(client: &mut TcpStream, bytes: &[u8], running: &Running) 
         assert!(sent < bytes.len(), "the peer of a stalled handler was never stopped");
         let stats = total(running);
         received = stats.received_bytes_total;
-        idle_looks = if stats.paused == 1 && (sent, received) == before { idle_looks + 1 } else { 0 };
+        idle_looks = if is_stalled(&stats) && (sent, received) == before { idle_looks + 1 } else { 0 };
         idle_looks == IDLE_LOOKS
     });
     sent

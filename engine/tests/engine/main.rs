@@ -8,6 +8,7 @@ mod deadlines;
 mod failures;
 mod fallback;
 mod files;
+mod filling;
 mod flow;
 mod handlers;
 mod limits;

@@ -108,6 +108,18 @@ impl FrameDecoder {
         }
     }
 
+    /// Returns whether the open frame is the last of its message.
+    pub(crate) fn is_in_final_frame(&self) -> bool {
+        matches!(&self.state, State::Payload { header, .. } if header.fin)
+    }
+
+    /// Passes over `len` bytes of the open payload that the caller has. Returns their piece, whose header has the key
+    /// for the first of them. `None` if no payload is open.
+    pub(crate) fn pass(&mut self, len: usize) -> Option<Piece> {
+        let State::Payload { header, remaining_bytes } = self.state else { return None };
+        self.take_payload(header, remaining_bytes, 0, len).piece
+    }
+
     /// Decodes up to the next piece or the end of `input`, and unmasks the piece in place. Call it again with the rest
     /// of the input. After an error the decoder must not be used again.
     ///
@@ -132,24 +144,26 @@ impl FrameDecoder {
                 None => self.hold_header([0; FRAME_HEADER_BYTES_MAX], 0, input),
             },
             State::Header { held, len } => self.hold_header(held, usize::from(len), input),
-            State::Payload { header, remaining_bytes } => Ok(self.take_payload(header, remaining_bytes, 0, input)),
+            State::Payload { header, remaining_bytes } => {
+                Ok(self.take_payload(header, remaining_bytes, 0, input.len()))
+            }
         }
     }
 
     /// Starts a payload after a header that ends at `header_len` of the input.
     #[inline]
     fn begin_payload(&mut self, header: FrameHeader, header_len: usize, input: &[u8]) -> Decoded {
-        let mut decoded = self.take_payload(header, header.payload_len, header_len, input);
+        let mut decoded = self.take_payload(header, header.payload_len, header_len, input.len());
         if let Some(piece) = &mut decoded.piece {
             piece.first = true;
         }
         decoded
     }
 
-    /// Reports the payload from `start` on. `header` holds the key for that place.
+    /// Reports the payload from `start` to the end of the input. `header` holds the key for that place.
     #[inline]
-    fn take_payload(&mut self, header: FrameHeader, remaining_bytes: u64, start: usize, input: &[u8]) -> Decoded {
-        let available = input.len() - start;
+    fn take_payload(&mut self, header: FrameHeader, remaining_bytes: u64, start: usize, input_len: usize) -> Decoded {
+        let available = input_len - start;
         let len = usize::try_from(remaining_bytes).unwrap_or(usize::MAX).min(available);
         let range = start..start + len;
         let remaining_bytes = remaining_bytes - len as u64;

@@ -5,7 +5,7 @@
 //! at most twice the bytes received so far, unless the memory of an earlier message is reused.
 
 use crate::buffer_pool;
-use crate::frame::mask::{MaskingKey, append_unmasked};
+use crate::frame::mask::{MaskingKey, append_unmasked, apply_mask};
 use crate::message::{Message, MessageKind};
 use crate::protocol_error::ProtocolError;
 use crate::utf8::TextBuffer;
@@ -47,6 +47,31 @@ impl Assembler {
             Self::Binary(bytes) => {
                 buffer_pool::reserve_for_arrival(bytes, piece.len(), expected_bytes);
                 append_unmasked(key, piece, bytes);
+                Ok(())
+            }
+        }
+    }
+
+    /// Returns the memory, to be given back with [`put_back`](Self::put_back).
+    pub(crate) fn memory_mut(&mut self) -> &mut Vec<u8> {
+        match self {
+            Self::Text(text) => text.memory_mut(),
+            Self::Binary(bytes) => bytes,
+        }
+    }
+
+    /// Takes the memory back with a piece behind the `kept_bytes` that it held, and unmasks the piece with `key`.
+    pub(crate) fn put_back(
+        &mut self,
+        key: MaskingKey,
+        mut memory: Vec<u8>,
+        kept_bytes: usize,
+    ) -> Result<(), ProtocolError> {
+        apply_mask(key, &mut memory[kept_bytes..]);
+        match self {
+            Self::Text(text) => text.put_back(memory, kept_bytes).map_err(|_| ProtocolError::InvalidUtf8),
+            Self::Binary(bytes) => {
+                *bytes = memory;
                 Ok(())
             }
         }

@@ -61,6 +61,7 @@ mod compression;
 mod control;
 pub(crate) mod event;
 mod inflate;
+mod rest;
 mod settings;
 mod short_frame;
 #[cfg(test)]
@@ -78,6 +79,7 @@ use crate::protocol_error::ProtocolError;
 use crate::reserved_bits::ReservedBits;
 use cold_input::ColdInput;
 use inflate::inflater;
+pub(crate) use rest::REST_BYTES_MIN;
 pub(crate) use short_frame::{ShortFrame, short_frame};
 
 // The rest of the interface without I/O, which has its one public path here.

@@ -24,6 +24,17 @@ impl TextBuffer {
         Ok(())
     }
 
+    /// Returns the memory, to be given back with [`put_back`](Self::put_back).
+    pub(crate) fn memory_mut(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
+    }
+
+    /// Takes the memory back and checks the piece behind the `kept_bytes` that it held.
+    pub(crate) fn put_back(&mut self, memory: Vec<u8>, kept_bytes: usize) -> Result<(), InvalidUtf8> {
+        self.bytes = memory;
+        self.validator.push(&self.bytes[kept_bytes..])
+    }
+
     /// Returns the text, unless it ends inside a character.
     pub(crate) fn finish(self) -> Result<Text, InvalidUtf8> {
         if !self.validator.is_complete() {

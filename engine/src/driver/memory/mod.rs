@@ -21,6 +21,7 @@ use crate::shared::attempt::{ConnectFailure, ConnectRequest};
 use crate::shared::chunk::Chunk;
 use crate::shared::command::SocketTask;
 use crate::shared::file_part::FileRead;
+use crate::shared::fill::MemoryFill;
 use crate::shared::key::ConnKey;
 use crate::shared::send_batch::SendBatch;
 use crate::shared::signal::Signal;
@@ -176,6 +177,10 @@ impl Driver for MemoryDriver {
 
     fn cancel_receive(&mut self, key: ConnKey) {
         self.slot(key).cancel_receive();
+    }
+
+    fn fill(&mut self, key: ConnKey, fill: Box<MemoryFill>) {
+        self.slot(key).fill(fill);
     }
 
     fn watch_end(&mut self, key: ConnKey, fin: bool) {

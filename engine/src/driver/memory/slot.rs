@@ -3,6 +3,7 @@
 use super::network::State;
 use super::wire::Wire;
 use crate::driver::{Event, ReceiveEnd, Received};
+use crate::shared::fill::MemoryFill;
 use crate::shared::key::ConnKey;
 use crate::shared::send_batch::SendBatch;
 
@@ -33,6 +34,8 @@ pub(super) struct Slot {
     state: SlotState,
     wire: u64,
     receive: Option<ArmedReceive>,
+    /// The fill that is in place of a receive.
+    fill: Option<Box<MemoryFill>>,
     /// The watch for the peer's end, and whether a FIN counts.
     watch: Option<bool>,
     batch: Option<SendBatch>,
@@ -51,6 +54,7 @@ impl Slot {
             state: SlotState::Free,
             wire: 0,
             receive: None,
+            fill: None,
             watch: None,
             batch: None,
             sent_bytes: 0,
@@ -91,6 +95,11 @@ impl Slot {
         }
     }
 
+    pub(super) fn fill(&mut self, fill: Box<MemoryFill>) {
+        debug_assert!(self.receive.is_none() && self.fill.is_none(), "one receive at a time");
+        self.fill = Some(fill);
+    }
+
     pub(super) fn watch_end(&mut self, fin: bool) {
         debug_assert!(self.watch.is_none(), "one watch at a time");
         self.watch = Some(fin);
@@ -109,6 +118,7 @@ impl Slot {
     pub(super) fn close(&mut self, reset: bool) -> Option<SendBatch> {
         self.state = SlotState::Closing { reset };
         self.receive = None;
+        self.fill = None;
         self.watch = None;
         self.batch.take()
     }
@@ -120,6 +130,7 @@ impl Slot {
 
     pub(super) fn in_flight(&self) -> usize {
         usize::from(self.receive.is_some())
+            + usize::from(self.fill.is_some())
             + usize::from(self.watch.is_some())
             + usize::from(self.batch.is_some())
             + usize::from(matches!(self.state, SlotState::Closing { .. }))
@@ -144,9 +155,30 @@ impl Slot {
         }
     }
 
+    fn step_fill(&mut self, wire: &mut Wire, receive_bytes_max: usize, events: &mut Vec<Event>) -> bool {
+        let key = self.key();
+        let Some(fill) = &mut self.fill else { return false };
+        let end = if wire.client_reset {
+            if self.reset_seen { ReceiveEnd::Eof } else { ReceiveEnd::Failed(CONNECTION_RESET) }
+        } else if !wire.to_server.bytes.is_empty() {
+            let count = wire.to_server.bytes.len().min(receive_bytes_max).min(fill.place().len());
+            fill.memory_mut().extend(wire.to_server.bytes.drain(..count));
+            events.extend(self.fill.take().map(|fill| Event::Filled { key, fill }));
+            return true;
+        } else if wire.to_server.fin {
+            ReceiveEnd::Eof
+        } else {
+            return false;
+        };
+        self.reset_seen |= wire.client_reset;
+        self.fill = None;
+        events.push(Event::ReceiveEnded { key, end });
+        true
+    }
+
     fn step_receive(&mut self, wire: &mut Wire, receive_bytes_max: usize, events: &mut Vec<Event>) -> bool {
         let key = self.key();
-        let Some(receive) = &mut self.receive else { return false };
+        let Some(receive) = &mut self.receive else { return self.step_fill(wire, receive_bytes_max, events) };
         let end = if wire.client_reset {
             if self.reset_seen { ReceiveEnd::Eof } else { ReceiveEnd::Failed(CONNECTION_RESET) }
         } else if !wire.to_server.bytes.is_empty() {

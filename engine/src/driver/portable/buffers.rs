@@ -74,7 +74,10 @@ impl ReceiveBuffers {
 
     /// Reads at most `bytes_max` bytes. Returns `None` at the end of the stream.
     pub(super) fn read(&mut self, socket: &Socket, bytes_max: usize, large: bool) -> io::Result<Option<Arrived>> {
-        if large && let Some(buffer) = self.free.pop() {
+        if large
+            && bytes_max > SMALL_BYTES
+            && let Some(buffer) = self.free.pop()
+        {
             return self.read_large(socket, bytes_max, buffer);
         }
         let room = bytes_max.min(SMALL_BYTES);

@@ -6,10 +6,10 @@
 //! operation that completes at once leaves its event in `pending`, which the next `enter` delivers.
 //!
 //! This module waits and hands readiness to the slots. `slot` records the state of a connection, `buffers` owns the
-//! memory of reads, `wake` ends a wait from other threads; `accept`, `connect`, `receive`, `watch` and `send` hold
-//! those operations, and `system` what differs between systems.
+//! memory of reads, `wake` ends a wait from other threads; `accept`, `connect`, `receive`, `fill`, `watch` and
+//! `send` hold those operations, and `system` what differs between systems.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
@@ -24,6 +24,7 @@ use crate::driver::listener::Listener;
 use crate::shared::attempt::{ConnectFailure, ConnectRequest};
 use crate::shared::chunk::Chunk;
 use crate::shared::command::SocketTask;
+use crate::shared::fill::MemoryFill;
 use crate::shared::key::ConnKey;
 use crate::shared::send_batch::SendBatch;
 use crate::shared::signal::Signal;
@@ -31,6 +32,7 @@ use crate::shared::signal::Signal;
 mod accept;
 mod buffers;
 mod connect;
+mod fill;
 mod receive;
 mod send;
 mod slot;
@@ -71,6 +73,8 @@ pub(crate) struct PortableDriver {
     /// Bytes received since the driver was entered.
     received_bytes: usize,
     unsent: Unsent,
+    /// Memory of readers that wait for bytes, by slot.
+    fills: HashMap<u32, Box<MemoryFill>>,
     /// Events for the next `enter`.
     pending: Vec<Event>,
 }
@@ -104,6 +108,7 @@ impl PortableDriver {
             ready: VecDeque::new(),
             received_bytes: 0,
             unsent: Unsent::default(),
+            fills: HashMap::new(),
             pending: Vec::new(),
         })
     }
@@ -222,6 +227,10 @@ impl Driver for PortableDriver {
         self.cancel_receive(key);
     }
 
+    fn fill(&mut self, key: ConnKey, fill: Box<MemoryFill>) {
+        self.fill(key, fill);
+    }
+
     fn watch_end(&mut self, key: ConnKey, fin: bool) {
         self.watch_end(key, fin);
     }
@@ -239,7 +248,7 @@ impl Driver for PortableDriver {
 
     fn close(&mut self, key: ConnKey, reset: bool) {
         let Some(slot) = self.slot(key) else { return };
-        let unsent = slot.unsent;
+        let (unsent, filling) = (slot.unsent, slot.is_filling());
         let Some(socket) = slot.release() else { return };
         if reset {
             // Fails on Unix-domain sockets, which have no reset.
@@ -247,6 +256,9 @@ impl Driver for PortableDriver {
         }
         drop(socket);
         self.unsent.remove(unsent);
+        if filling {
+            self.fills.remove(&key.index);
+        }
         self.free.push(key.index);
         self.used -= 1;
         self.pending.push(Event::Closed { key });

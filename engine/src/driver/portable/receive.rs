@@ -53,7 +53,10 @@ impl PortableDriver {
         let mut received = 0;
         loop {
             let slot = &self.slots[index as usize];
-            if !slot.receiving || !slot.readable || slot.queued {
+            if !slot.receiving {
+                return self.receive_fill(index, events);
+            }
+            if !slot.readable || slot.queued {
                 return;
             }
             if received > 0 && (received >= TURN_BYTES || self.received_bytes >= TICK_BYTES) {

@@ -10,6 +10,9 @@ pub(super) const NOTHING_UNSENT: u32 = u32::MAX;
 /// A receive without a budget.
 pub(super) const UNBOUNDED: u32 = u32::MAX;
 
+/// In place of a budget while no receive is armed, but a fill.
+const FILLING: u32 = u32::MAX - 1;
+
 /// A slot. Kept small, because most are idle.
 pub(super) struct Slot {
     /// `None` in a free slot.
@@ -70,6 +73,16 @@ impl Slot {
             watch: Watch::Nothing,
             large_reads: 0,
         }
+    }
+
+    /// Returns whether its receive is a fill, which is in the driver's table.
+    pub(super) fn is_filling(&self) -> bool {
+        !self.receiving && self.budget == FILLING
+    }
+
+    /// Begins or ends a fill.
+    pub(super) fn set_filling(&mut self, filling: bool) {
+        self.budget = if filling { FILLING } else { 0 };
     }
 
     /// Frees the slot for the next connection, which gets another generation. Returns the socket.

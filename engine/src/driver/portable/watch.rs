@@ -14,9 +14,13 @@ impl PortableDriver {
         self.pending = pending;
     }
 
-    /// Reports the peer's end if it is known and watched for.
+    /// Reports the peer's end if it is known and watched for. A failure is left to an armed receive or fill: taking the
+    /// socket's error would let it end as a stream does.
     pub(super) fn report_end(&mut self, key: ConnKey, events: &mut Vec<Event>) {
         let Some(slot) = self.slot(key) else { return };
+        if slot.end == PeerEnd::Error && (slot.receiving || slot.is_filling()) {
+            return;
+        }
         let error = match (slot.watch, slot.end) {
             (Watch::Errors | Watch::ErrorsAndFin, PeerEnd::Error) => {
                 let error = slot.socket.as_ref().and_then(|socket| socket.take_error().ok().flatten());

@@ -19,11 +19,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::{Capabilities, Driver, Event, Received};
+use super::{Capabilities, Driver, Event, HELD_BYTES, Received};
 use crate::address::Address;
 use crate::shared::attempt::{ConnectFailure, ConnectRequest};
 use crate::shared::chunk::Chunk;
 use crate::shared::command::SocketTask;
+use crate::shared::fill::MemoryFill;
 use crate::shared::key::ConnKey;
 use crate::shared::send_batch::SendBatch;
 use crate::shared::signal::Signal;
@@ -368,13 +369,18 @@ impl Driver for SimDriver {
     }
 
     fn arm_receive(&mut self, key: ConnKey, budget: Option<u32>) {
-        assert!(budget.is_none() || self.capabilities.receive_budget, "a budget that this kernel does not support");
+        let is_known = self.capabilities.receive_budget || budget.is_none_or(|budget| budget <= HELD_BYTES);
+        assert!(is_known, "a budget that this kernel does not support");
         assert_ne!(budget, Some(0), "a budget of nothing would never end");
         self.open_slot(key, "arm_receive").arm_receive(budget);
     }
 
     fn cancel_receive(&mut self, key: ConnKey) {
         self.open_slot(key, "cancel_receive").cancel_receive();
+    }
+
+    fn fill(&mut self, key: ConnKey, fill: Box<MemoryFill>) {
+        self.open_slot(key, "fill").fill(fill);
     }
 
     fn watch_end(&mut self, key: ConnKey, fin: bool) {

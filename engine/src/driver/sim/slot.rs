@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::pool::Pool;
 use super::{Luck, Peer};
 use crate::driver::{Event, ReceiveEnd, Received};
+use crate::shared::fill::MemoryFill;
 use crate::shared::key::ConnKey;
 use crate::shared::send_batch::{BATCH_SEGMENTS_MAX, SendBatch};
 
@@ -32,6 +33,7 @@ struct ArmedReceive {
 /// A completion of a receive that is not yet shown to the worker.
 enum Seen {
     Data { data: Received, more: bool },
+    Filled(Box<MemoryFill>),
     End(ReceiveEnd),
 }
 
@@ -41,6 +43,8 @@ pub(super) struct Slot {
     pub(super) state: SlotState,
     peer: Option<usize>,
     armed: Option<ArmedReceive>,
+    /// The fill in the kernel, in place of a receive.
+    fill: Option<Box<MemoryFill>>,
     seen: VecDeque<Seen>,
     /// The receive has not ended as far as the worker knows.
     receiving: bool,
@@ -62,6 +66,7 @@ impl Slot {
             state: SlotState::Free,
             peer: None,
             armed: None,
+            fill: None,
             seen: VecDeque::new(),
             receiving: false,
             batch: None,
@@ -90,6 +95,12 @@ impl Slot {
         assert!(!self.receiving, "one receive at a time");
         self.receiving = true;
         self.armed = Some(ArmedReceive { left: budget, cancelled: false });
+    }
+
+    pub(super) fn fill(&mut self, fill: Box<MemoryFill>) {
+        assert!(!self.receiving, "one receive at a time");
+        self.receiving = true;
+        self.fill = Some(fill);
     }
 
     pub(super) fn cancel_receive(&mut self) {
@@ -128,6 +139,7 @@ impl Slot {
         // The close cancels an armed receive, which reports nothing more.
         self.state = SlotState::Closing { reset };
         self.armed = None;
+        self.fill = None;
         self.watch = None;
         self.batch = None;
         self.sent = None;
@@ -188,7 +200,7 @@ impl Slot {
     }
 
     fn kernel_receive(&mut self, peer: &mut Peer, pool: &mut Pool, luck: &mut Luck, force: bool) -> bool {
-        let Some(armed) = &mut self.armed else { return false };
+        let Some(armed) = &mut self.armed else { return self.kernel_receive_fill(peer, luck, force) };
         let ready = !peer.inbox.is_empty() || peer.fin_sent || (peer.reset_sent && !self.reset_seen);
         if !(ready || armed.cancelled || peer.reset_sent) || !luck.now(force) {
             return false;
@@ -208,6 +220,26 @@ impl Slot {
         };
         self.armed = None;
         self.seen.push_back(Seen::End(end));
+        true
+    }
+
+    fn kernel_receive_fill(&mut self, peer: &mut Peer, luck: &mut Luck, force: bool) -> bool {
+        let Some(mut fill) = self.fill.take() else { return false };
+        let ready = !peer.inbox.is_empty() || peer.fin_sent || peer.reset_sent;
+        if !ready || !luck.now(force) {
+            self.fill = Some(fill);
+            return false;
+        }
+        self.seen.push_back(if !peer.inbox.is_empty() {
+            let piece = luck.piece(peer.inbox.len().min(fill.place().len()));
+            fill.memory_mut().extend(peer.inbox.drain(..piece));
+            Seen::Filled(fill)
+        } else if peer.reset_sent && !self.reset_seen {
+            self.reset_seen = true;
+            Seen::End(ReceiveEnd::Failed(ECONNRESET))
+        } else {
+            Seen::End(ReceiveEnd::Eof)
+        });
         true
     }
 
@@ -262,6 +294,10 @@ impl Slot {
                 Some(Seen::Data { data, more }) => {
                     self.receiving = more;
                     events.push(Event::Received { key, data, more });
+                }
+                Some(Seen::Filled(fill)) => {
+                    self.receiving = false;
+                    events.push(Event::Filled { key, fill });
                 }
                 Some(Seen::End(end)) => {
                     self.receiving = false;

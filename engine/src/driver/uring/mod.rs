@@ -7,8 +7,8 @@
 //!
 //! This module dispatches completions and closes slots. `ring` submits and reaps, `op` packs identities, `raw` builds
 //! entries that the io-uring crate cannot, `slot` tracks the operations in flight, `buffers` owns the receive buffers,
-//! `probe` tries the kernel's features; `accept`, `connect`, `receive`, `watch`, `send`, `fd_install` and `file` hold
-//! those operations.
+//! `probe` tries the kernel's features; `accept`, `connect`, `receive`, `fill`, `watch`, `send`, `fd_install` and
+//! `file` hold those operations.
 
 use std::io;
 use std::os::fd::{FromRawFd, OwnedFd};
@@ -26,6 +26,7 @@ use crate::shared::attempt::{ConnectFailure, ConnectRequest};
 use crate::shared::chunk::Chunk;
 use crate::shared::command::SocketTask;
 use crate::shared::file_part::FileRead;
+use crate::shared::fill::MemoryFill;
 use crate::shared::key::ConnKey;
 use crate::shared::send_batch::SendBatch;
 use crate::shared::signal::Signal;
@@ -36,6 +37,7 @@ mod buffers;
 mod connect;
 mod fd_install;
 mod file;
+mod fill;
 mod op;
 mod probe;
 mod raw;
@@ -200,11 +202,17 @@ impl UringDriver {
         self.in_flight += 1;
     }
 
-    /// Queues a receive into provided buffers, without end or with a budget of bytes.
+    /// Queues a receive into provided buffers, without end or with a budget of bytes, or of one buffer where the kernel
+    /// has no budgets.
     fn push_receive(&mut self, token: Token, fd: i32, large: bool, budget: Option<u32>) {
         let (fd, group) = (types::Fd(fd), BufferGroups::group_id(large));
         let entry = match budget {
-            Some(budget) => raw::receive_multi_with_budget(fd, group, budget),
+            Some(budget) if self.features.receive_budget => raw::receive_multi_with_budget(fd, group, budget),
+            // One buffer.
+            Some(_) => opcode::Recv::new(fd, std::ptr::null_mut(), 0)
+                .buf_group(group)
+                .build()
+                .flags(squeue::Flags::BUFFER_SELECT),
             None => opcode::RecvMulti::new(fd, group).build(),
         };
         // SAFETY: names no memory but the group's buffers, which `self.buffers` keeps as long as the ring. `raw::fixed`
@@ -246,6 +254,7 @@ impl UringDriver {
             Op::Accept => self.on_accept(token, completion, events),
             Op::PeerName => self.on_peer_name(token.key, completion.result(), events),
             Op::Receive | Op::ReceiveLarge => self.on_receive(token, completion, events),
+            Op::MemoryFill => self.on_fill(token, completion.result(), events),
             Op::Watch => self.on_watch(token.key, completion, events),
             Op::Send => self.on_send(token.key, completion.result(), events),
             Op::SendFile => self.on_send_file(token, completion.result(), events),
@@ -350,6 +359,10 @@ impl Driver for UringDriver {
 
     fn cancel_receive(&mut self, key: ConnKey) {
         self.cancel_receive(key);
+    }
+
+    fn fill(&mut self, key: ConnKey, fill: Box<MemoryFill>) {
+        self.fill(key, fill);
     }
 
     fn watch_end(&mut self, key: ConnKey, fin: bool) {

@@ -42,6 +42,8 @@ pub(super) enum Op {
     SendFile = 13,
     /// A read of a file, whose index is its number.
     ReadFile = 14,
+    /// A receive into memory of the reader.
+    MemoryFill = 15,
 }
 
 impl Op {
@@ -62,6 +64,7 @@ impl Op {
             12 => Self::Connect,
             13 => Self::SendFile,
             14 => Self::ReadFile,
+            15 => Self::MemoryFill,
             _ => return None,
         })
     }
@@ -139,6 +142,7 @@ mod tests {
             Op::Connect,
             Op::SendFile,
             Op::ReadFile,
+            Op::MemoryFill,
         ] {
             for sequence in [0, 1, SEQUENCE_MASK] {
                 for generation in [0, 1, GENERATION_MASK] {
@@ -149,7 +153,6 @@ mod tests {
                 }
             }
         }
-        assert_eq!(Token::unpack(15 << 60), None);
     }
 
     #[test]

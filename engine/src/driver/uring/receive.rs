@@ -10,14 +10,18 @@ use io_uring::cqueue;
 use super::UringDriver;
 use super::buffer_size_hint::BufferSizeHint;
 use super::op::{Op, Token, next_sequence};
-use super::slot::{Slot, SlotState};
+use super::slot::{FILLING, Slot, SlotState};
 use crate::driver::{Event, ReceiveEnd, Received};
 use crate::shared::key::ConnKey;
 
 impl Slot {
     /// Returns the token of the last armed receive.
     pub(super) fn receive_token(&self, key: ConnKey) -> Token {
-        let op = if self.size_hint.large { Op::ReceiveLarge } else { Op::Receive };
+        let op = match self.size_hint.large {
+            _ if self.flags.has(FILLING) => Op::MemoryFill,
+            true => Op::ReceiveLarge,
+            false => Op::Receive,
+        };
         Token::new(op, key).with_sequence(self.sequence)
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::accept::Arriving;
 use super::buffer_size_hint::BufferSizeHint;
 use crate::shared::command::SocketTask;
+use crate::shared::fill::MemoryFill;
 use crate::util::flags::Flags;
 
 /// No send is in flight.
@@ -39,6 +40,9 @@ pub(super) const SHUTTING_DOWN: u8 = 1 << 2;
 pub(super) const CONNECTING: u8 = 1 << 3;
 /// Tasks wait for its descriptor to be installed.
 pub(super) const INSTALLING: u8 = 1 << 4;
+
+/// The receive in flight is a fill.
+pub(super) const FILLING: u8 = 1 << 5;
 
 const BUSY: u8 = WATCHING | NAMING | SHUTTING_DOWN | CONNECTING | INSTALLING;
 
@@ -91,6 +95,8 @@ pub(super) struct Cold {
     pub(super) arriving: Option<Arriving>,
     /// The attempt to connect that it belongs to, until that is over.
     pub(super) attempt: Option<u32>,
+    /// The fill in flight, which is the slot's receive. The kernel writes to its memory.
+    pub(super) fill: Option<Box<MemoryFill>>,
 }
 
 impl Colds {
@@ -119,6 +125,13 @@ impl Colds {
         arriving
     }
 
+    /// Takes the fill of a slot. The kernel must not write to it any more.
+    pub(super) fn take_fill(&mut self, index: u32) -> Option<Box<MemoryFill>> {
+        let fill = self.0.get_mut(&index)?.fill.take();
+        self.free_if_unused(index);
+        fill
+    }
+
     /// Returns the attempt to connect that a slot belongs to.
     pub(super) fn attempt(&self, index: u32) -> Option<u32> {
         self.0.get(&index)?.attempt
@@ -144,11 +157,14 @@ impl Colds {
 
     /// Keeps memory that the kernel can still write to allocated for the rest of the process.
     pub(super) fn leak(&mut self) {
-        std::mem::take(&mut self.0).into_values().filter(|cold| cold.arriving.is_some()).for_each(std::mem::forget);
+        let is_written = |cold: &Box<Cold>| cold.arriving.is_some() || cold.fill.is_some();
+        std::mem::take(&mut self.0).into_values().filter(is_written).for_each(std::mem::forget);
     }
 
     fn free_if_unused(&mut self, index: u32) {
-        let is_unused = |cold: &Cold| cold.fd_tasks.is_empty() && cold.arriving.is_none() && cold.attempt.is_none();
+        let is_unused = |cold: &Cold| {
+            cold.fd_tasks.is_empty() && cold.arriving.is_none() && cold.attempt.is_none() && cold.fill.is_none()
+        };
         if self.0.get(&index).is_some_and(|cold| is_unused(cold)) {
             self.0.remove(&index);
         }

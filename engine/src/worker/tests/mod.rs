@@ -31,6 +31,7 @@ mod connect;
 mod deadlines;
 mod endpoints;
 mod fanout;
+mod held;
 mod peer_end;
 mod properties;
 mod shutdown;

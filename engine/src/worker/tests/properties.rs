@@ -36,6 +36,10 @@ pub(super) enum Role {
     Talk {
         bytes: usize,
     },
+    /// Echoes messages of this many bytes, which it receives into its own memory, and now and then gives that up.
+    Gather {
+        bytes: usize,
+    },
     /// Sends payloads by reference whose owner panics when it is dropped, wherever that happens.
     Explode,
 }
@@ -136,13 +140,14 @@ pub(super) fn check(log: &Log, peer: &Peer, role: Role, at_rest: bool, about: &s
 }
 
 pub(super) fn random_role(random: &mut fastrand::Rng) -> Role {
-    match random.u32(..13) / 2 {
+    match random.u32(..15) / 2 {
         0 => Role::Echo,
         1 => Role::Endpoint,
         2 => Role::Slow(Duration::from_millis(random.u64(1..=200))),
         3 => Role::DropEarly { after: random.usize(..200), queues: random.usize(..400) },
         4 => Role::Abort { after: random.usize(..200) },
         6 => Role::Explode,
+        7 => Role::Gather { bytes: random.usize(1..60) },
         _ => Role::Talk { bytes: random.usize(..2000) },
     }
 }
@@ -193,6 +198,7 @@ pub(super) async fn play(role: Role, mut connection: Connection, stage: Stage) {
             connection.sender().shutdown_write();
             while stage.receive(&mut connection).await.is_some() {}
         }
+        Role::Gather { bytes } => held::gather(bytes, connection, stage).await,
         Role::Explode => {
             explode(&connection, &stage).await;
             while stage.receive(&mut connection).await.is_some() {}

@@ -4,7 +4,7 @@
 
 use std::task::{Context, Poll};
 
-use tidegate_engine::{Gathering, GatheringError};
+use tidegate_engine::{Filling, Gathering, GatheringError};
 
 use super::Session;
 use crate::close::{CloseFrame, Transport};
@@ -14,9 +14,13 @@ use crate::error::Error;
 /// The memory of the open message.
 #[derive(Debug)]
 pub(crate) struct OpenMessage {
-    gathering: Gathering,
+    pub(super) gathering: Gathering,
     /// What the connection had received at the last look.
     received: u32,
+    /// Where the memory is, while the rest of a frame is received straight into it.
+    pub(super) filling: Filling,
+    /// Bytes were received that way.
+    pub(super) has_filled: bool,
 }
 
 impl Session {
@@ -26,14 +30,22 @@ impl Session {
     /// [`Error::GivenUp`], with the close frame sent and the message dropped.
     #[cold]
     pub(super) fn poll_memory(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        let (held, received) = (self.protocol.gathered_bytes(), self.connection.received_bytes_total());
+        let held = self.protocol.gathered_bytes();
+        let message = self.open_message();
+        message.gathering.poll_reserve(cx, held).map_err(|error| self.give_up(error))
+    }
+
+    /// Returns the memory of the open message. What has arrived since the last look is noted.
+    pub(super) fn open_message(&mut self) -> &mut OpenMessage {
+        let received = self.connection.received_bytes_total();
         let cold = self.cold.get_or_insert_default();
-        let message = cold
-            .message
-            .get_or_insert_with(|| Box::new(OpenMessage { gathering: Gathering::new(&self.connection), received }));
+        let message = cold.message.get_or_insert_with(|| {
+            let gathering = Gathering::new(&self.connection);
+            Box::new(OpenMessage { gathering, received, filling: Filling::new(), has_filled: false })
+        });
         message.gathering.note_received(received.wrapping_sub(message.received) as usize);
         message.received = received;
-        message.gathering.poll_reserve(cx, held).map_err(|error| self.give_up(error))
+        message
     }
 
     /// Ready when the open message has arrived too slowly. Polled while there is nothing to read.

@@ -18,6 +18,7 @@ mod pieces;
 mod ping;
 mod read;
 mod read_state;
+mod rest;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -85,7 +85,11 @@ impl Session {
             if self.read_state == ReadState::Over || self.protocol.is_ended() {
                 return Poll::Ready(Ok(None));
             }
-            match self.connection.poll_fill(cx) {
+            let filled = match self.protocol.rest_bytes() {
+                0 => self.connection.poll_fill(cx),
+                rest_bytes => self.poll_rest(cx, rest_bytes),
+            };
+            match filled {
                 Poll::Ready(Ok(true)) if self.protocol.gathered_bytes() >= Gathering::STEP_BYTES => {
                     ready!(self.poll_memory(cx))?;
                 }
@@ -112,7 +116,11 @@ impl Session {
     /// Receives from the buffer up to the next event. Returns messages and handles the rest.
     #[inline]
     fn step(&mut self) -> Result<Option<Event>, Error> {
-        let progress = match self.protocol.receive(self.connection.buffer()) {
+        let received = match self.take_rest() {
+            Some(received) => received,
+            None => self.protocol.receive(self.connection.buffer()),
+        };
+        let progress = match received {
             Ok(progress) => progress,
             Err(error) => return Err(self.fail(error)),
         };
