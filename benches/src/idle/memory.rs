@@ -51,6 +51,32 @@ pub fn user(pid: u32) -> io::Result<u64> {
     kibibytes(&text, "Pss_Anon:").ok_or_else(|| missing("Pss_Anon"))
 }
 
+/// Returns the memory that programs could still take, in bytes.
+///
+/// # Errors
+/// If /proc does not have it.
+pub fn available() -> io::Result<u64> {
+    let memory = fs::read_to_string("/proc/meminfo")?;
+    kibibytes(&memory, "MemAvailable:").ok_or_else(|| missing("MemAvailable"))
+}
+
+/// Returns the memory of each kind of kernel object on the whole system, in bytes; nothing if it may not be read, as by
+/// other users than root. Kinds of the same size can share one name.
+#[must_use]
+pub fn slabs() -> Vec<(String, u64)> {
+    let text = fs::read_to_string("/proc/slabinfo").unwrap_or_default();
+    text.lines().filter_map(slab).collect()
+}
+
+/// Parses a line of slabinfo: the name, the pages of a slab, and the number of slabs.
+fn slab(line: &str) -> Option<(String, u64)> {
+    let mut words = line.split_ascii_whitespace();
+    let name = words.next()?;
+    let pages: u64 = words.nth(4)?.parse().ok()?;
+    let slabs: u64 = words.skip_while(|word| *word != "slabdata").nth(2)?.parse().ok()?;
+    Some((name.to_owned(), slabs * pages * page_bytes()))
+}
+
 /// Returns the value of a `Name:  123 kB` line, in bytes.
 fn kibibytes(text: &str, name: &str) -> Option<u64> {
     let value = text.lines().find_map(|line| line.strip_prefix(name))?;
@@ -92,6 +118,13 @@ mod tests {
         let text = "sockets: used 9\nTCP: inuse 3 orphan 0 tw 9 alloc 3 mem 296\nUDP: inuse 0 mem 2\n";
         assert_eq!(socket_pages(text), Some(296));
         assert_eq!(socket_pages("UDP: inuse 0 mem 2"), None);
+    }
+
+    #[test]
+    fn a_slab_is_counted_with_all_of_its_pages() {
+        let line = "TCP   50 54 2304 14 8 : tunables 0 0 0 : slabdata 3 4 0";
+        assert_eq!(slab(line), Some(("TCP".to_owned(), 4 * 8 * page_bytes())));
+        assert_eq!(slab("# name <active_objs> <num_objs> <objsize> <objperslab> <pagesperslab> : tunables"), None);
     }
 
     #[test]

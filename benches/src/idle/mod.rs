@@ -5,7 +5,7 @@
 //! message and freed memory has settled. Then the connections rest, and at the end each answers once more.
 
 pub mod holder;
-mod memory;
+pub mod memory;
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::PathBuf;

@@ -3,6 +3,7 @@
 mod broadcast;
 mod churn;
 mod echo;
+mod fleet;
 mod http;
 mod idle;
 mod program;
