@@ -2,7 +2,8 @@
 //! short settings.
 //!
 //! Arguments after `--` go to the matrix, which then runs alone (`cargo bench -- --only echo --rounds 5`; `--help`
-//! lists them). Without arguments everything must end within 20 minutes on two cores, including the build, so the
+//! lists them). `cargo bench -- --million` holds a million idle WebSockets instead; further arguments go to the example
+//! `idle`. Without arguments everything must end within 20 minutes on two cores, including the build, so the
 //! matrix gets the time that is left.
 
 use std::env;
@@ -27,6 +28,12 @@ fn main() -> ExitCode {
         eprintln!("cargo bench: cannot find the folder of the built programs");
         return ExitCode::FAILURE;
     };
+    if let [first, more @ ..] = &arguments[..]
+        && first == "--million"
+    {
+        let held = cargo(IDLE) && succeeds(Command::new(programs.join("examples/idle")).args(MILLION).args(more));
+        return if held { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    }
     let mut complete = cargo(ECHO);
     if !build_peers() {
         eprintln!("cargo bench: building the peers failed; measuring without them");
@@ -51,6 +58,12 @@ fn main() -> ExitCode {
 
 /// Builds Tidegate's servers.
 const ECHO: &str = "build --release --example echo --example http";
+
+/// Builds the example that holds idle WebSockets.
+const IDLE: &str = "build --release --example idle";
+
+/// Its options for a million of them, of which some are active and all get a broadcast.
+const MILLION: [&str; 5] = ["--connections", "1000000", "--active", "1000", "--broadcast"];
 
 /// Builds the limits, the load generator, the matrix and the peers.
 const TOOLS_AND_PEERS: &str = "build --release -p tidegate-benches --features peers --bins";

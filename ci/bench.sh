@@ -5,7 +5,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-[ $# -gt 0 ] || set -- --short --rounds 2 --seconds 1 --only echo --server raw-uring,raw-epoll,inline,same-core,portable,portable-same-core
+[ $# -gt 0 ] || set -- --short --rounds 2 --seconds 1 --only echo --server raw-uring,raw-epoll,inline,same-core,events,portable,portable-same-core,portable-events
 cargo build --release -p tidegate-benches --bins
 cargo build --release --example echo --example http
 exec "$(ci/target_folder.sh)/release/bench" "$@"

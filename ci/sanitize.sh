@@ -32,6 +32,10 @@ suppressions=$PWD/ci/sanitize
 # A test runs several times slower, so fewer run at once.
 threads=${RUST_TEST_THREADS:-$(nproc)}
 
+# All, except aws-lc-rs: it is the C code of others.
+engine_features=futures,testing,tls,tokio
+facade_features=files,futures,http-compression,json,testing,tls
+
 # What each sanitizer needs is set by the environment. The standard library is built with it too, or its atomics and locks
 # would be invisible to ThreadSanitizer. Tests panic on purpose, and a backtrace takes seconds.
 run() { # SANITIZER CARGO-TEST-ARGUMENT...
@@ -56,10 +60,10 @@ for sanitizer in "${sanitizers[@]}"; do
   result=passed
   skipped=()
   [ "$sanitizer" = address ] || skipped=("${skipped_of_thread[@]}")
-  run "$sanitizer" -p tidegate-engine --lib --tests -- "${skipped[@]}" "$@" || result=FAILED
+  run "$sanitizer" -p tidegate-engine --features "$engine_features" --lib --tests -- "${skipped[@]}" "$@" || result=FAILED
   if [ -z "$engine_only" ]; then
-    run "$sanitizer" -p tidegate-http -p tidegate-websocket --lib --tests -- "${skipped[@]}" "$@" || result=FAILED
-    run "$sanitizer" -p tidegate --test websocket -- "${skipped[@]}" "$@" || result=FAILED
+    run "$sanitizer" -p tidegate-http -p tidegate-websocket --all-features --lib --tests -- "${skipped[@]}" "$@" || result=FAILED
+    run "$sanitizer" -p tidegate --features "$facade_features" --test websocket --test testing -- "${skipped[@]}" "$@" || result=FAILED
   fi
   [ "$result" = passed ] || status=1
   printf 'sanitize.sh: %s %s (%d s)\n' "$sanitizer" "$result" $((SECONDS - start))

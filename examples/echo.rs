@@ -29,15 +29,10 @@ fn main() -> tidegate::Result<()> {
     let options = options();
     let (config, deflate) = (websocket_config(&options), deflate_config(&options));
     let style = options.value_with("--style", style);
-    let echo = match style {
-        Style::Async => websocket::upgrade(|mut ws: WebSocket| async move {
-            let sender = ws.sender();
-            while let Some(message) = ws.recv_ref().await? {
-                sender.send_ref(&message).await?;
-            }
-            Ok(())
-        }),
-        Style::Events => websocket::upgrade_events(Echo),
+    let echo = match options.value::<usize>("--future-bytes") {
+        0 => echo::<0>(style),
+        4096 => echo::<4096>(style),
+        other => refuse(&format!("--future-bytes {other} must be 0 or 4096")),
     };
     let app = Router::new()
         .get("/", async |_request: Request| "Tidegate echo: WebSocket on /ws, POST on /echo\n")
@@ -83,10 +78,35 @@ enum Style {
     Events,
 }
 
-/// Sends each message back.
-struct Echo;
+/// Returns an echo whose handler needs `BYTES` of memory for a message. An async one holds them while it waits too.
+fn echo<const BYTES: usize>(style: Style) -> Upgrade {
+    match style {
+        Style::Async => websocket::upgrade(|mut ws: WebSocket| async move {
+            let sender = ws.sender();
+            let mut scratch = [0_u8; BYTES];
+            while let Some(message) = ws.recv_ref().await? {
+                work(&mut scratch, message.as_bytes());
+                sender.send_ref(&message).await?;
+            }
+            Ok(())
+        }),
+        Style::Events => websocket::upgrade_events(Echo::<BYTES>),
+    }
+}
 
-impl EventHandler for Echo {
+/// Uses the memory for a message, if there is any, so that the compiler cannot do without it.
+#[inline]
+fn work<const BYTES: usize>(scratch: &mut [u8; BYTES], message: &[u8]) {
+    if BYTES > 0 {
+        scratch.iter_mut().zip(message).for_each(|(byte, from)| *byte ^= from);
+        std::hint::black_box(scratch);
+    }
+}
+
+/// Sends each message back.
+struct Echo<const BYTES: usize>;
+
+impl<const BYTES: usize> EventHandler for Echo<BYTES> {
     type State = ();
 
     fn on_open(&self, _ws: &mut EventSocket<'_, Self>) -> websocket::Result {
@@ -94,6 +114,7 @@ impl EventHandler for Echo {
     }
 
     fn on_message(&self, ws: &mut EventSocket<'_, Self>, _: &mut (), message: MessageRef<'_>) -> websocket::Result {
+        work(&mut [0; BYTES], message.as_bytes());
         Ok(ws.send(message)?)
     }
 }
@@ -164,6 +185,7 @@ fn options() -> Options {
         ("--tls-key FILE", "none", "its private key in PEM"),
         ("--client-ca FILE", "none", "authorities in PEM; clients must then have a certificate"),
         ("--style async|events", "async", "how the WebSocket handlers are written"),
+        ("--future-bytes 0|4096", "0", "memory that the echo needs for a message, and an async handler holds"),
         ("--read-limit BYTES", &read_limit, "largest message accepted"),
         ("--idle-timeout SECONDS", "none", "time without a frame after which a WebSocket is closed"),
         ("--hub", "", "broadcast the messages on /ws instead of echoing them"),

@@ -14,6 +14,7 @@ use crate::config::Run;
 use crate::echo::say_goodbye;
 use crate::error::LoadError;
 use crate::measure::{ENTER_TIMEOUT_MAX, Measured, Meter};
+use crate::payload::Content;
 use crate::replies::{Heard, Mismatch, hexadecimal};
 use crate::report::Report;
 use crate::ring::{Completion, Ring, user_data};
@@ -38,8 +39,8 @@ pub struct Broadcast {
     pub path: String,
     /// Payload bytes per message.
     pub payload_bytes: usize,
-    /// Whether messages are text instead of binary.
-    pub text: bool,
+    /// What the payloads consist of.
+    pub content: Content,
     /// Messages published in one send, at least 1.
     pub burst: u32,
 }
@@ -53,7 +54,7 @@ pub fn run(broadcast: &Broadcast) -> Result<Report, LoadError> {
     let script = Script::new(&Messages {
         protocol: Protocol::WebSocket,
         payload_bytes: broadcast.payload_bytes,
-        text: broadcast.text,
+        content: broadcast.content,
         window_messages_max: *burst as usize,
     })
     .ok_or(LoadError::TooLarge)?;
@@ -69,7 +70,7 @@ pub fn run(broadcast: &Broadcast) -> Result<Report, LoadError> {
     let title = format!("broadcast {} x {} B burst {burst}", run.connections, broadcast.payload_bytes);
     let mut report = Report::new("broadcast", "delivery", title, run.connections, measured);
     report.detail("size", broadcast.payload_bytes);
-    report.detail("text", broadcast.text);
+    report.detail("text", broadcast.content.is_text());
     report.detail("burst", burst);
     report.detail("deliveries", report.measured.units);
     report.detail("published_per_s", format!("{published_per_s:.1}"));

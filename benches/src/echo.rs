@@ -3,9 +3,12 @@
 use std::io::Write as _;
 use std::net::TcpStream;
 
+use crate::compressed::Compressed;
 use crate::config::Run;
 use crate::error::LoadError;
 use crate::exchange::{Exchange, Outcome, Pacing};
+use crate::handshake::Context;
+use crate::payload::Content;
 use crate::report::{Report, micros};
 use crate::script::{self, Messages, Protocol, Script};
 use crate::setup::{self, Greeting};
@@ -23,8 +26,10 @@ pub struct Echo {
     pub pacing: Pacing,
     /// Payload bytes per message.
     pub payload_bytes: usize,
-    /// Whether messages are text instead of binary.
-    pub text: bool,
+    /// What the payloads consist of.
+    pub content: Content,
+    /// Whether the messages are compressed, and what becomes of the compressors' context.
+    pub deflate: Option<Context>,
 }
 
 /// Runs the load and returns its report.
@@ -32,10 +37,18 @@ pub struct Echo {
 /// # Errors
 /// The first failure. The numbers of a failed run are meaningless and are dropped.
 pub fn run(echo: &Echo) -> Result<Report, LoadError> {
+    match echo.deflate {
+        None => plain(echo),
+        Some(context) => compressed(echo, context),
+    }
+}
+
+/// Runs the load without compression.
+fn plain(echo: &Echo) -> Result<Report, LoadError> {
     let script = Script::new(&Messages {
         protocol: echo.protocol,
         payload_bytes: echo.payload_bytes,
-        text: echo.text,
+        content: echo.content,
         window_messages_max: echo.pacing.window_messages_max() as usize,
     })
     .ok_or(LoadError::TooLarge)?;
@@ -51,6 +64,23 @@ pub fn run(echo: &Echo) -> Result<Report, LoadError> {
         say_goodbye(streams);
     }
     Ok(report(echo, outcome))
+}
+
+/// Runs the load with compressed messages.
+fn compressed(echo: &Echo, context: Context) -> Result<Report, LoadError> {
+    let window = echo.pacing.window_messages_max() as usize;
+    let (requests, mut replies) =
+        Compressed::prepare(echo.payload_bytes, echo.content, window, context).ok_or(LoadError::TooLarge)?;
+    let greeting = Greeting::Compressed(&echo.path, context);
+    let streams = setup::open(&echo.run, echo.run.connections, greeting)?;
+    let exchange = Exchange::new(&echo.run, echo.pacing, requests, &mut replies, echo.payload_bytes, streams)?;
+    let (outcome, streams) = exchange.run()?;
+    say_goodbye(streams);
+    let mut report = report(echo, outcome);
+    report.detail("context", format!("\"{context}\""));
+    report.detail("ratio", format!("{:.3}", replies.ratio()));
+    report.note(format!("context {context}, replies compressed to 1/{:.2}", replies.ratio()));
+    Ok(report)
 }
 
 /// Sends a close frame on each stream as far as its socket accepts it without blocking. A failure is harmless.
@@ -76,7 +106,7 @@ fn report(echo: &Echo, outcome: Outcome) -> Report {
     report.detail("depth", depth);
     report.detail("sliding", sliding);
     report.detail("size", echo.payload_bytes);
-    report.detail("text", echo.text);
+    report.detail("text", echo.content.is_text());
     report.detail("rate", rate.map_or("null".to_owned(), |rate| format!("{rate:.1}")));
     report.detail("messages", report.measured.units);
     report.detail("messages_per_s", format!("{:.0}", report.rate()));

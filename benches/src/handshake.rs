@@ -1,6 +1,8 @@
 //! The client's half of the WebSocket opening handshake (RFC 6455 section 4.1), with blocking reads and writes.
 
+use std::fmt;
 use std::io::{self, Read, Write};
+use std::str::FromStr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -29,11 +31,62 @@ pub enum HandshakeError {
     Refused(String),
 }
 
-/// An upgrade request and the `Sec-WebSocket-Accept` it must get.
+/// The context of compressors in permessage-deflate (RFC 7692 section 7.1.1), which a client asks for when it offers
+/// the extension.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Context {
+    /// Both ends keep it from message to message.
+    Kept,
+    /// Both ends compress each message by itself.
+    Reset,
+}
+
+impl Context {
+    /// Returns the offer of the extension.
+    fn offer(self) -> &'static str {
+        match self {
+            Self::Kept => "permessage-deflate",
+            Self::Reset => "permessage-deflate; server_no_context_takeover; client_no_context_takeover",
+        }
+    }
+
+    /// Returns whether the server's choice of extensions agrees to the offer. Our own messages are always compressed by
+    /// themselves, so only the server's context matters.
+    fn is_agreed(self, chosen: &str) -> bool {
+        let mut words = chosen.split(';').map(str::trim);
+        words.next() == Some("permessage-deflate")
+            && words.any(|word| word == "server_no_context_takeover") == (self == Self::Reset)
+            && !chosen.contains(',')
+    }
+}
+
+impl FromStr for Context {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "kept" => Ok(Self::Kept),
+            "reset" => Ok(Self::Reset),
+            _ => Err("must be kept or reset"),
+        }
+    }
+}
+
+impl fmt::Display for Context {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Kept => "kept",
+            Self::Reset => "reset",
+        })
+    }
+}
+
+/// An upgrade request, the `Sec-WebSocket-Accept` it must get, and the compression it asks for.
 #[derive(Debug, Clone)]
 pub struct Upgrade {
     request: Vec<u8>,
     accept: String,
+    deflate: Option<Context>,
 }
 
 impl Upgrade {
@@ -41,7 +94,16 @@ impl Upgrade {
     #[must_use]
     pub fn new(host: &str, path: &str, number: u64) -> Self {
         let key = key(number);
-        Self { request: request(host, path, &key).into_bytes(), accept: accept(&key) }
+        Self { request: request(host, path, &key).into_bytes(), accept: accept(&key), deflate: None }
+    }
+
+    /// Offers permessage-deflate, which the server must agree to.
+    #[must_use]
+    pub fn deflate(mut self, context: Context) -> Self {
+        self.request.truncate(self.request.len() - 2);
+        self.request.extend(format!("Sec-WebSocket-Extensions: {}\r\n\r\n", context.offer()).into_bytes());
+        self.deflate = Some(context);
+        self
     }
 
     /// Returns the request as sent.
@@ -56,19 +118,18 @@ impl Upgrade {
     /// If the head is too long or does not upgrade as requested.
     pub fn read(&self, bytes: &[u8]) -> Result<Option<usize>, HandshakeError> {
         if let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
-            check(&bytes[..end], &self.accept)?;
+            check(&bytes[..end], &self.accept, self.deflate)?;
             return Ok(Some(end + 4));
         }
         if bytes.len() > HEAD_BYTES_MAX { Err(HandshakeError::TooLong) } else { Ok(None) }
     }
 }
 
-/// Performs the handshake and returns the bytes that followed the response. `number` varies the key.
+/// Performs the handshake and returns the bytes that followed the response.
 ///
 /// # Errors
 /// Any failure. The stream is unusable afterwards.
-pub fn open(stream: &mut (impl Read + Write), host: &str, path: &str, number: u64) -> Result<Vec<u8>, HandshakeError> {
-    let upgrade = Upgrade::new(host, path, number);
+pub fn open(stream: &mut (impl Read + Write), upgrade: &Upgrade) -> Result<Vec<u8>, HandshakeError> {
     stream.write_all(upgrade.request())?;
     let mut head = Vec::new();
     let mut block = [0; 4096];
@@ -102,9 +163,9 @@ fn accept(key: &str) -> String {
     STANDARD.encode(Sha1::new().chain_update(key).chain_update(GUID).finalize())
 }
 
-/// Checks the head, without its empty line, against RFC 6455 section 4.1. The client offers no extension and no
-/// subprotocol, so the server must choose none.
-fn check(head: &[u8], accept: &str) -> Result<(), HandshakeError> {
+/// Checks the head, without its empty line, against RFC 6455 section 4.1. The client offers no subprotocol and no
+/// extension but `deflate`, so the server must choose no other.
+fn check(head: &[u8], accept: &str, deflate: Option<Context>) -> Result<(), HandshakeError> {
     let refuse = |why: String| Err(HandshakeError::Refused(why));
     let head = String::from_utf8_lossy(head);
     let mut lines = head.split("\r\n");
@@ -126,12 +187,16 @@ fn check(head: &[u8], accept: &str) -> Result<(), HandshakeError> {
     if values("sec-websocket-accept").ne([accept]) {
         return refuse(format!("expected one Sec-WebSocket-Accept of {accept}"));
     }
-    for name in ["sec-websocket-extensions", "sec-websocket-protocol"] {
-        if let Some(value) = values(name).next() {
-            return refuse(format!("{name} {value:?} was not offered"));
-        }
+    if let Some(value) = values("sec-websocket-protocol").next() {
+        return refuse(format!("sec-websocket-protocol {value:?} was not offered"));
     }
-    Ok(())
+    let chosen: Vec<&str> = values("sec-websocket-extensions").collect();
+    match (deflate, &chosen[..]) {
+        (None, []) => Ok(()),
+        (Some(context), [chosen]) if context.is_agreed(chosen) => Ok(()),
+        (None, _) => refuse(format!("sec-websocket-extensions {chosen:?} was not offered")),
+        (Some(context), _) => refuse(format!("expected {:?} to be agreed to, got {chosen:?}", context.offer())),
+    }
 }
 
 #[cfg(test)]
@@ -149,8 +214,35 @@ mod tests {
     #[test]
     fn the_example_of_the_rfc_is_accepted() {
         let fields = ["upgrade: WebSocket", "Connection: keep-alive, Upgrade", ACCEPT];
-        check(&head("HTTP/1.1 101 Switching Protocols", &fields), &accept(KEY)).unwrap();
-        check(&head("HTTP/1.1 101", &fields), &accept(KEY)).unwrap();
+        check(&head("HTTP/1.1 101 Switching Protocols", &fields), &accept(KEY), None).unwrap();
+        check(&head("HTTP/1.1 101", &fields), &accept(KEY), None).unwrap();
+    }
+
+    #[test]
+    fn compression_must_be_agreed_to_as_offered() {
+        let agreed = |context, chosen: &[&str]| {
+            let chosen: Vec<String> =
+                chosen.iter().map(|chosen| format!("Sec-WebSocket-Extensions: {chosen}")).collect();
+            let mut fields = vec!["Upgrade: websocket", "Connection: Upgrade", ACCEPT];
+            fields.extend(chosen.iter().map(String::as_str));
+            check(&head("HTTP/1.1 101 Switching", &fields), &accept(KEY), Some(context)).is_ok()
+        };
+        let (bare, reset) = ("permessage-deflate", "permessage-deflate; server_no_context_takeover");
+        assert!(agreed(Context::Kept, &[bare]) && agreed(Context::Reset, &[reset]));
+        assert!(agreed(Context::Kept, &["permessage-deflate; client_no_context_takeover"]));
+        assert!(!agreed(Context::Kept, &[reset]) && !agreed(Context::Reset, &[bare]));
+        for wrong in [&[][..], &[bare, bare], &["permessage-deflate, other"], &["x-webkit-deflate-frame"]] {
+            assert!(!agreed(Context::Kept, wrong), "{wrong:?}");
+        }
+        let request = Upgrade::new("h", "/", 0).deflate(Context::Reset);
+        let request = String::from_utf8(request.request().to_vec()).unwrap();
+        assert!(
+            request.ends_with(
+                "13\r\nSec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover; \
+            client_no_context_takeover\r\n\r\n"
+            ),
+            "{request}"
+        );
     }
 
     #[test]
@@ -167,7 +259,7 @@ mod tests {
             ("HTTP/1.1 101 Switching", &[upgrade, connection, ACCEPT, "Sec-WebSocket-Extensions: permessage-deflate"]),
         ];
         for (status, fields) in cases {
-            assert!(check(&head(status, fields), &accept(KEY)).is_err(), "{status} {fields:?}");
+            assert!(check(&head(status, fields), &accept(KEY), None).is_err(), "{status} {fields:?}");
         }
     }
 
@@ -205,7 +297,7 @@ mod tests {
         );
         for piece in 1..=response.len() {
             let mut stream = Script { input: response.as_bytes(), piece, written: Vec::new() };
-            let mut rest = open(&mut stream, "127.0.0.1:80", "/ws", 7).unwrap();
+            let mut rest = open(&mut stream, &Upgrade::new("127.0.0.1:80", "/ws", 7)).unwrap();
             rest.extend_from_slice(stream.input);
             assert_eq!(rest, b"rest");
             assert!(stream.written.starts_with(b"GET /ws HTTP/1.1\r\nHost: 127.0.0.1:80\r\n"));
@@ -217,8 +309,8 @@ mod tests {
     fn a_response_without_an_end_is_refused() {
         let endless = vec![b'a'; HEAD_BYTES_MAX * 2];
         let mut stream = Script { input: &endless, piece: 4096, written: Vec::new() };
-        assert!(matches!(open(&mut stream, "h", "/", 0), Err(HandshakeError::TooLong)));
+        assert!(matches!(open(&mut stream, &Upgrade::new("h", "/", 0)), Err(HandshakeError::TooLong)));
         let mut stream = Script { input: b"HTTP/1.1 101", piece: 4096, written: Vec::new() };
-        assert!(matches!(open(&mut stream, "h", "/", 0), Err(HandshakeError::Closed)));
+        assert!(matches!(open(&mut stream, &Upgrade::new("h", "/", 0)), Err(HandshakeError::Closed)));
     }
 }

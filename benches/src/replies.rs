@@ -59,6 +59,19 @@ pub trait Replies {
     fn receive(&mut self, position: &mut Self::Position, outstanding: u32, bytes: &[u8]) -> Result<u32, Mismatch>;
 }
 
+impl<R: Replies> Replies for &mut R {
+    type Position = R::Position;
+
+    fn begin(&self, first: usize) -> R::Position {
+        (**self).begin(first)
+    }
+
+    #[inline]
+    fn receive(&mut self, position: &mut R::Position, outstanding: u32, bytes: &[u8]) -> Result<u32, Mismatch> {
+        (**self).receive(position, outstanding, bytes)
+    }
+}
+
 impl Replies for &Script {
     type Position = Heard;
 
@@ -151,11 +164,13 @@ pub fn hexadecimal(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::payload::Content;
     use crate::script::{Messages, Protocol};
 
     fn script() -> Script {
         let protocol = Protocol::WebSocket;
-        Script::new(&Messages { protocol, payload_bytes: 20, text: false, window_messages_max: 8 }).unwrap()
+        Script::new(&Messages { protocol, payload_bytes: 20, content: Content::Binary, window_messages_max: 8 })
+            .unwrap()
     }
 
     /// Returns the replies to `count` messages from `first` on, across the end of the cycle.

@@ -1,6 +1,8 @@
 //! The requests of all connections, prepared once: a cycle of requests laid end to end, so any window of them is one
 //! slice that can be sent as it is.
 
+use std::ops::Range;
+
 /// The largest prepared stream, in bytes. Bounds the size and the window together.
 pub const STREAM_BYTES_MAX: usize = 1 << 30;
 
@@ -9,7 +11,8 @@ pub const STREAM_BYTES_MAX: usize = 1 << 30;
 pub struct Requests {
     /// The cycle, followed by its beginning again for windows that start near the end.
     stream: Vec<u8>,
-    request_bytes: usize,
+    /// Where each request of the stream begins, and where the last one ends.
+    starts: Vec<usize>,
     count: usize,
 }
 
@@ -21,11 +24,26 @@ impl Requests {
     /// If the cycle is empty, not a multiple of `count`, or shorter than the window.
     #[must_use]
     pub fn new(cycle: Vec<u8>, count: usize, window_max: usize) -> Self {
-        assert!(count > 0 && cycle.len().is_multiple_of(count) && !cycle.is_empty() && window_max <= count);
-        let request_bytes = cycle.len() / count;
+        assert!(count > 0 && cycle.len().is_multiple_of(count) && !cycle.is_empty());
+        let size = cycle.len() / count;
+        Self::of_sizes(cycle, &vec![size; count], window_max)
+    }
+
+    /// Returns a cycle of requests of these sizes, laid end to end, for windows of up to `window_max` requests.
+    ///
+    /// # Panics
+    /// If the cycle is not of these sizes, or shorter than the window.
+    #[must_use]
+    pub fn of_sizes(cycle: Vec<u8>, sizes: &[usize], window_max: usize) -> Self {
+        assert!(sizes.iter().sum::<usize>() == cycle.len() && window_max <= sizes.len());
+        let ends = sizes.iter().chain(&sizes[..window_max]).scan(0, |end, size| {
+            *end += size;
+            Some(*end)
+        });
+        let starts: Vec<usize> = [0].into_iter().chain(ends).collect();
         let mut stream = cycle;
-        stream.extend_from_within(..window_max * request_bytes);
-        Self { stream, request_bytes, count }
+        stream.extend_from_within(..starts[window_max]);
+        Self { stream, starts, count: sizes.len() }
     }
 
     /// Returns the same request over and over, for windows of up to `window_max`, or `None` if that would take more
@@ -42,16 +60,16 @@ impl Requests {
         self.count
     }
 
-    /// Returns the bytes of one request on the wire.
-    #[must_use]
-    pub fn request_bytes(&self) -> usize {
-        self.request_bytes
-    }
-
     /// Returns `count` requests from request `first` on. `count` is at most the window this was made for.
     #[must_use]
     pub fn window(&self, first: usize, count: usize) -> &[u8] {
-        &self.stream[first * self.request_bytes..][..count * self.request_bytes]
+        &self.stream[self.range(first, count)]
+    }
+
+    /// Returns where the window of `count` requests from request `first` on lies in the stream.
+    #[must_use]
+    pub fn range(&self, first: usize, count: usize) -> Range<usize> {
+        self.starts[first]..self.starts[first + count]
     }
 
     /// Returns the cycle and the window behind it as one stream.
@@ -68,9 +86,12 @@ mod tests {
     #[test]
     fn windows_wrap() {
         let requests = Requests::new(b"aabbcc".to_vec(), 3, 2);
-        assert_eq!((requests.count(), requests.request_bytes()), (3, 2));
-        assert_eq!(requests.window(0, 2), b"aabb");
-        assert_eq!(requests.window(2, 2), b"ccaa");
+        assert_eq!((requests.count(), requests.window(0, 2), requests.window(2, 2)), (3, &b"aabb"[..], &b"ccaa"[..]));
+        let requests = Requests::of_sizes(b"abbccc".to_vec(), &[1, 2, 3], 2);
+        assert_eq!(
+            (requests.window(1, 2), requests.window(2, 2), requests.range(2, 1)),
+            (&b"bbccc"[..], &b"ccca"[..], 3..6)
+        );
     }
 
     #[test]

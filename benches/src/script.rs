@@ -10,6 +10,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::payload::{Content, payload};
 use crate::requests::{Requests, STREAM_BYTES_MAX};
 
 /// The most messages in the cycle, unless the window is larger. Prime, so losing a batch of a round size is always
@@ -24,11 +25,12 @@ const CYCLE_MESSAGES_MIN: usize = 3;
 const CYCLE_BYTES: usize = 128 * 1024;
 
 /// Masks every request. A fixed key costs the server the same as a random one.
-const MASKING_KEY: [u8; 4] = [0x5a, 0xc3, 0x96, 0x2d];
+pub const MASKING_KEY: [u8; 4] = [0x5a, 0xc3, 0x96, 0x2d];
 
-/// FIN and the opcode of a binary or a text message.
+/// FIN and the opcode of a binary message and of a text message.
 const BINARY: u8 = 0x82;
-const TEXT: u8 = 0x81;
+/// The first byte of a text message.
+pub const TEXT: u8 = 0x81;
 
 /// FIN and the opcode of a close frame and of a ping.
 pub const CLOSE: u8 = 0x88;
@@ -71,8 +73,8 @@ pub struct Messages {
     pub protocol: Protocol,
     /// Payload bytes per message.
     pub payload_bytes: usize,
-    /// Whether messages are text (printable ASCII) instead of binary.
-    pub text: bool,
+    /// What the payloads consist of.
+    pub content: Content,
     /// The most messages sent at once.
     pub window_messages_max: usize,
 }
@@ -89,16 +91,11 @@ impl Script {
     /// Prepares the cycle. Returns `None` if it would take more than 1 GiB.
     #[must_use]
     pub fn new(shape: &Messages) -> Option<Self> {
-        let request_bytes = header_bytes(shape.payload_bytes, true).checked_add(shape.payload_bytes)?;
-        let cycle = (CYCLE_BYTES / request_bytes).clamp(CYCLE_MESSAGES_MIN, CYCLE_MESSAGES_MAX);
-        let messages = cycle.max(shape.window_messages_max.checked_add(1)?) | 1;
-        if (messages + shape.window_messages_max).checked_mul(request_bytes)? > STREAM_BYTES_MAX {
-            return None;
-        }
-        let first = if shape.text { TEXT } else { BINARY };
+        let messages = cycle_messages(shape.payload_bytes, shape.window_messages_max)?;
+        let first = if shape.content.is_text() { TEXT } else { BINARY };
         let (mut requests, mut replies) = (Vec::new(), Vec::new());
         for number in 0..messages {
-            let payload = payload(number as u64, shape.payload_bytes, shape.text);
+            let payload = payload(number as u64, shape.payload_bytes, shape.content);
             append_frame(&mut requests, first, Some(MASKING_KEY), &payload);
             if shape.protocol == Protocol::WebSocket {
                 append_frame(&mut replies, first, None, &payload);
@@ -135,6 +132,15 @@ impl Script {
     pub fn replies(&self) -> &[u8] {
         &self.replies
     }
+}
+
+/// Returns the number of messages in a cycle, or `None` if they and a window of them would take more than 1 GiB.
+#[must_use]
+pub fn cycle_messages(payload_bytes: usize, window_messages_max: usize) -> Option<usize> {
+    let request_bytes = header_bytes(payload_bytes, true).checked_add(payload_bytes)?;
+    let cycle = (CYCLE_BYTES / request_bytes).clamp(CYCLE_MESSAGES_MIN, CYCLE_MESSAGES_MAX);
+    let messages = cycle.max(window_messages_max.checked_add(1)?) | 1;
+    ((messages + window_messages_max).checked_mul(request_bytes)? <= STREAM_BYTES_MAX).then_some(messages)
 }
 
 /// Returns the bytes of a frame header with the shortest length field that fits (RFC 6455 section 5.2).
@@ -187,30 +193,12 @@ pub fn close_frame() -> Vec<u8> {
     frame
 }
 
-/// Returns pseudo-random bytes (splitmix64) seeded by the message's number. Text is limited to 64 printable characters.
-fn payload(number: u64, bytes: usize, text: bool) -> Vec<u8> {
-    let mut state = number.wrapping_mul(0xd134_2543_de82_ef95);
-    let mut payload = Vec::with_capacity(bytes + 8);
-    while payload.len() < bytes {
-        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut word = state;
-        word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        payload.extend_from_slice(&(word ^ (word >> 31)).to_le_bytes());
-    }
-    payload.truncate(bytes);
-    if text {
-        payload.iter_mut().for_each(|byte| *byte = b'0' + (*byte & 63));
-    }
-    payload
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn script(protocol: Protocol, payload_bytes: usize, window_messages_max: usize) -> Script {
-        Script::new(&Messages { protocol, payload_bytes, text: false, window_messages_max }).unwrap()
+        Script::new(&Messages { protocol, payload_bytes, content: Content::Binary, window_messages_max }).unwrap()
     }
 
     #[test]
@@ -218,9 +206,13 @@ mod tests {
         let sizes = [(0, 6, 2), (125, 131, 127), (126, 134, 130), (65_535, 65_543, 65_539), (65_536, 65_550, 65_546)];
         for (payload, request, reply) in sizes {
             let websocket = script(Protocol::WebSocket, payload, 1);
-            assert_eq!((websocket.requests().request_bytes(), websocket.reply_bytes()), (request, reply), "{payload}");
+            assert_eq!(
+                (websocket.requests().window(0, 1).len(), websocket.reply_bytes()),
+                (request, reply),
+                "{payload}"
+            );
             let tcp = script(Protocol::Tcp, payload, 1);
-            assert_eq!((tcp.requests().request_bytes(), tcp.reply_bytes()), (request, request), "{payload}");
+            assert_eq!((tcp.requests().window(0, 1).len(), tcp.reply_bytes()), (request, request), "{payload}");
         }
     }
 
@@ -255,23 +247,28 @@ mod tests {
         assert_eq!(all.len(), script.messages());
         let last = script.messages() - 1;
         let requests = script.requests();
-        assert_eq!(requests.window(last, 16)[requests.request_bytes()..], *requests.window(0, 15));
+        assert_eq!(requests.window(last, 16)[requests.window(last, 1).len()..], *requests.window(0, 15));
     }
 
     #[test]
     fn the_cycle_is_longer_than_the_window_and_bounded() {
         assert!(script(Protocol::Tcp, 64, 1_000).messages() > 1_000);
         assert_eq!(script(Protocol::Tcp, 1 << 20, 1).messages(), CYCLE_MESSAGES_MIN);
-        let huge = Messages { protocol: Protocol::Tcp, payload_bytes: 1 << 28, text: false, window_messages_max: 1 };
+        let huge = Messages {
+            protocol: Protocol::Tcp,
+            payload_bytes: 1 << 28,
+            content: Content::Binary,
+            window_messages_max: 1,
+        };
         assert!(Script::new(&huge).is_none());
         assert!(Script::new(&Messages { payload_bytes: usize::MAX, ..huge }).is_none());
     }
 
     #[test]
-    fn text_is_printable() {
-        let text = Messages { protocol: Protocol::Tcp, payload_bytes: 500, text: true, window_messages_max: 1 };
+    fn text_is_sent_as_text() {
+        let text =
+            Messages { protocol: Protocol::Tcp, payload_bytes: 500, content: Content::Text, window_messages_max: 1 };
         assert_eq!(Script::new(&text).unwrap().requests().window(0, 1)[0], TEXT);
-        assert!(payload(9, 500, true).iter().all(u8::is_ascii_graphic));
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::net::TcpStream;
 
 use crate::config::Run;
 use crate::error::LoadError;
+use crate::handshake::{Context, Upgrade};
 use crate::{handshake, socket};
 
 /// Bounds on the number of receive buffers. Within them, each connection can complete twice per enter.
@@ -30,6 +31,8 @@ pub enum Greeting<'a> {
     None,
     /// The WebSocket opening handshake for this request-target.
     WebSocket(&'a str),
+    /// The same with permessage-deflate.
+    Compressed(&'a str, Context),
 }
 
 /// Opens `connections` connections to the run's address, one after another.
@@ -54,11 +57,13 @@ pub fn open_from(
     let host = run.address.to_string();
     let open_one = |index| {
         let mut stream = socket::connect(run.address, index).map_err(|error| LoadError::Connect { index, error })?;
-        let rest = match greeting {
-            Greeting::None => Vec::new(),
-            Greeting::WebSocket(path) => handshake::open(&mut stream, &host, path, index as u64)
-                .map_err(|error| LoadError::Handshake { index, error })?,
+        let upgrade = |path| Upgrade::new(&host, path, index as u64);
+        let upgrade = match greeting {
+            Greeting::None => return Ok((stream, Vec::new())),
+            Greeting::WebSocket(path) => upgrade(path),
+            Greeting::Compressed(path, context) => upgrade(path).deflate(context),
         };
+        let rest = handshake::open(&mut stream, &upgrade).map_err(|error| LoadError::Handshake { index, error })?;
         Ok((stream, rest))
     };
     (first..first + connections).map(open_one).collect()

@@ -12,7 +12,7 @@ macro_rules! counters {
 
         /// A snapshot of a worker's counters. Names that end in `_total` count from the start of the engine; the others
         /// are current values. Each counter is read by itself, so counters of one snapshot can disagree by a few
-        /// events.
+        /// events; but a connection that it counts as accepted or connected is in it as open or as ended too.
         ///
         /// ```
         /// use tidegate_engine::WorkerStats;
@@ -23,7 +23,7 @@ macro_rules! counters {
         ///     workers.iter().for_each(|worker| all.add(worker));
         ///     all.iter().map(|(name, value)| format!("tidegate_{name} {value}\n")).collect()
         /// }
-        /// assert!(metrics(&[WorkerStats::default()]).starts_with("tidegate_connections 0\n"));
+        /// assert!(metrics(&[WorkerStats::default()]).starts_with("tidegate_accepted_total 0\n"));
         /// ```
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         #[non_exhaustive]
@@ -52,19 +52,21 @@ macro_rules! counters {
     };
 }
 
+// In the order in which a snapshot reads them: the start of a connection before what becomes of it. The worker writes in
+// the other order: `connections` before `accepted_total`, and `closed_total` before `connections`.
 counters! {
-    /// Connections currently open, a current value.
-    connections,
     /// Connections accepted.
     accepted_total,
     /// Connections opened with [`connect`](crate::connect()).
     connected_total,
-    /// Attempts to connect to one address that failed or were given up.
-    connect_failures_total,
+    /// Connections currently open, a current value.
+    connections,
     /// Connections closed in order.
     closed_total,
     /// Connections closed by a failure, a deadline or an abort.
     failed_total,
+    /// Attempts to connect to one address that failed or were given up.
+    connect_failures_total,
     /// Number of times accepting paused because slots, descriptors or kernel memory were short.
     accept_pauses_total,
     /// Bytes received.
@@ -97,14 +99,14 @@ pub(crate) struct Counter(AtomicU64);
 
 impl Counter {
     pub(crate) fn add(&self, more: u64) {
-        self.0.store(self.load() + more, Ordering::Relaxed);
+        self.0.store(self.0.load(Ordering::Relaxed) + more, Ordering::Release);
     }
 
     pub(crate) fn sub(&self, less: u64) {
-        self.0.store(self.load() - less, Ordering::Relaxed);
+        self.0.store(self.0.load(Ordering::Relaxed) - less, Ordering::Release);
     }
 
     pub(crate) fn load(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+        self.0.load(Ordering::Acquire)
     }
 }

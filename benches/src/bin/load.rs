@@ -10,9 +10,11 @@ use tidegate_benches::cpu;
 use tidegate_benches::echo::Echo;
 use tidegate_benches::exchange::Pacing;
 use tidegate_benches::files::Files;
+use tidegate_benches::handshake::Context;
 use tidegate_benches::http::Http;
 use tidegate_benches::idle::{self, Idle, holder};
 use tidegate_benches::load::{self, Load};
+use tidegate_benches::payload::Content;
 use tidegate_benches::script::Protocol;
 
 const OPTIONS: &[Opt] = &[
@@ -28,6 +30,8 @@ const OPTIONS: &[Opt] = &[
     Opt::value("size", "BYTES", "payload bytes per message (default 64); files: of the content (default 1024)"),
     Opt::switch("gzip", "files: ask for gzip, and expect it"),
     Opt::switch("text", "send text (ASCII) instead of binary messages"),
+    Opt::switch("json", "send JSON with characters of several bytes instead of binary messages"),
+    Opt::value("deflate", "kept|reset", "echo: compress the JSON; what becomes of the compressors' context"),
     Opt::value("seconds", "S", "time to measure (default 5); idle: time to rest (default 1)"),
     Opt::value("warmup", "S", "time to run before measuring (default 1)"),
     Opt::value("stall", "S", "fail when no reply arrives for this long (default 10)"),
@@ -45,6 +49,8 @@ const MODE_OPTIONS: &[(&str, &[&str])] = &[
     ("size", &["echo", "broadcast", "churn", "idle", "files"]),
     ("gzip", &["files"]),
     ("text", &["echo", "broadcast", "churn"]),
+    ("json", &["echo", "broadcast", "churn"]),
+    ("deflate", &["echo"]),
 ];
 
 /// Default time that idle connections rest, in seconds.
@@ -103,21 +109,22 @@ fn configure() -> Result<Load, Failure> {
             path: path("/ws")?,
             pacing: pacing(&args)?,
             payload_bytes: payload_bytes(&args)?,
-            text: args.has("text"),
+            content: content(&args)?,
+            deflate: deflate(&args)?,
         })),
         "http" => Ok(Load::Http(Http { run, path: path("/plaintext")?, pacing: pacing(&args)? })),
         "broadcast" => Ok(Load::Broadcast(Broadcast {
             run,
             path: path("/hub")?,
             payload_bytes: payload_bytes(&args)?,
-            text: args.has("text"),
+            content: content(&args)?,
             burst: args.within("burst", 1, [1, 100_000])?,
         })),
         "churn" => Ok(Load::Churn(Churn {
             run,
             path: path("/ws")?,
             payload_bytes: payload_bytes(&args)?,
-            text: args.has("text"),
+            content: content(&args)?,
         })),
         "idle" => Ok(Load::Idle(Idle {
             run: Run { measured: args.seconds("seconds", IDLE_SECONDS)?, ..run },
@@ -149,6 +156,25 @@ fn run(args: &Args) -> Result<Run, ArgsError> {
 
 fn payload_bytes(args: &Args) -> Result<usize, ArgsError> {
     args.within("size", 64, [0, PAYLOAD_BYTES_MAX])
+}
+
+fn content(args: &Args) -> Result<Content, Failure> {
+    match (args.has("text"), args.has("json")) {
+        (false, false) => Ok(Content::Binary),
+        (true, false) => Ok(Content::Text),
+        (false, true) => Ok(Content::Json),
+        (true, true) => Err("--json is text already: omit --text".into()),
+    }
+}
+
+/// Returns what is done with the compressors' context, if messages are compressed. Random bytes cannot be compressed,
+/// and a server then sends them as they are.
+fn deflate(args: &Args) -> Result<Option<Context>, Failure> {
+    let context = args.optional("deflate")?;
+    if context.is_some() && (!args.has("json") || args.optional::<String>("protocol")?.as_deref() == Some("tcp")) {
+        return Err("--deflate compresses JSON over WebSocket: add --json, omit --protocol tcp".into());
+    }
+    Ok(context)
 }
 
 fn pacing(args: &Args) -> Result<Pacing, Failure> {

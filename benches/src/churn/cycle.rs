@@ -182,13 +182,15 @@ fn is_close_frame(bytes: &[u8]) -> Result<bool, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::payload::Content;
     use crate::script::{Messages, Protocol};
     use base64::Engine as _;
     use sha1::Digest as _;
 
     fn script() -> Script {
         let protocol = Protocol::WebSocket;
-        Script::new(&Messages { protocol, payload_bytes: 64, text: false, window_messages_max: 1 }).unwrap()
+        Script::new(&Messages { protocol, payload_bytes: 64, content: Content::Binary, window_messages_max: 1 })
+            .unwrap()
     }
 
     fn response(upgrades: &Upgrades, number: usize) -> Vec<u8> {

@@ -17,6 +17,7 @@ use crate::buffers::BufferRing;
 use crate::config::Run;
 use crate::error::LoadError;
 use crate::measure::{ENTER_TIMEOUT_MAX, Measured, Meter};
+use crate::payload::Content;
 use crate::report::Report;
 use crate::ring::{Completion, Ring, user_data};
 use crate::script::{self, Messages, Protocol, Script};
@@ -44,8 +45,8 @@ pub struct Churn {
     pub path: String,
     /// Payload bytes of the message of a cycle.
     pub payload_bytes: usize,
-    /// Whether the message is text instead of binary.
-    pub text: bool,
+    /// What the payloads consist of.
+    pub content: Content,
 }
 
 /// Runs the load and returns its report.
@@ -60,7 +61,7 @@ pub fn run(churn: &Churn) -> Result<Report, LoadError> {
     let title = format!("churn {} x {} B", churn.run.connections, churn.payload_bytes);
     let mut report = Report::new("churn", "cycle", title, churn.run.connections, measured);
     report.detail("size", churn.payload_bytes);
-    report.detail("text", churn.text);
+    report.detail("text", churn.content.is_text());
     report.detail("cycles", report.measured.units);
     report.detail("upgrades_per_s", format!("{upgrades_per_s:.1}"));
     Ok(report)
@@ -100,7 +101,7 @@ impl Generator {
         let script = Script::new(&Messages {
             protocol: Protocol::WebSocket,
             payload_bytes: churn.payload_bytes,
-            text: churn.text,
+            content: churn.content,
             window_messages_max: 1,
         })
         .ok_or(LoadError::TooLarge)?;

@@ -68,13 +68,11 @@ impl<P> Connection<P> {
     /// in flight.
     pub fn send<'a>(&mut self, requests: &'a Requests, messages: u32) -> &'a [u8] {
         debug_assert!(!self.is_sending(), "one send at a time");
-        let bytes = requests.window(self.next, messages as usize);
-        let start = self.next * requests.request_bytes();
-        self.sending = start..start + bytes.len();
+        self.sending = requests.range(self.next, messages as usize);
         self.next = (self.next + messages as usize) % requests.count();
         self.outstanding += messages;
         self.sent += u64::from(messages);
-        bytes
+        &requests.stream()[self.sending.clone()]
     }
 
     /// Records that the send in flight took `bytes` and returns the rest to send, if any.
@@ -123,11 +121,13 @@ impl<P> Connection<P> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::payload::Content;
     use crate::script::{Messages, Protocol, Script};
 
     fn script() -> Script {
         let protocol = Protocol::WebSocket;
-        Script::new(&Messages { protocol, payload_bytes: 20, text: false, window_messages_max: 8 }).unwrap()
+        Script::new(&Messages { protocol, payload_bytes: 20, content: Content::Binary, window_messages_max: 8 })
+            .unwrap()
     }
 
     #[test]

@@ -20,6 +20,7 @@ use crate::cpu;
 use crate::echo::say_goodbye;
 use crate::error::LoadError;
 use crate::measure::nanos;
+use crate::payload::Content;
 use crate::replies::{Heard, Mismatch};
 use crate::script::{Messages, Protocol, Script};
 use crate::setup::{self, Greeting};
@@ -114,7 +115,7 @@ impl Held<'_> {
     /// Opens every connection and waits for one echo on each.
     fn open(&mut self) -> Result<String, LoadError> {
         let Holding { address, protocol, ref path, first, count, stall_secs, payload_bytes } = *self.holding;
-        let shape = Messages { protocol, payload_bytes, text: false, window_messages_max: 1 };
+        let shape = Messages { protocol, payload_bytes, content: Content::Binary, window_messages_max: 1 };
         let script = Script::new(&shape).ok_or(LoadError::TooLarge)?;
         let stall = Duration::from_secs_f64(stall_secs);
         let (warmup, measured) = (Duration::ZERO, Duration::ZERO);

@@ -1,24 +1,18 @@
-//! The aims, row by row, and verdicts on whether a measurement reaches them.
+//! Verdicts on whether a measurement reaches the aims.
 //!
-//! Each row has one function from results to judgements, one judgement for each case of the row and each Tidegate
-//! placement. A rate limited by the client says nothing about the server: where our run is client-bound, server time is
-//! compared instead, by the inverse of the rate's factor unless the aim names another.
+//! One judgement for each aim, each of its cases and each placement that has it. A rate limited by the client says
+//! nothing about the server: where our run is client-bound, server time is compared instead.
 
+use crate::matrix::aims::{AIMS, Goal, Rival};
 use crate::matrix::case::{CASES, Case, GROWTH};
-use crate::matrix::results::{Figures, NGINX, OURS, RAW, Results, UWEBSOCKETS};
-use crate::matrix::table::{Table, grouped, number, significant};
+use crate::matrix::results::{Figures, NGINX, OURS, RAW, Results};
+use crate::matrix::table::{Table, grouped, ratio, significant};
 
-/// Aim for bursts of 16, in deliveries per second.
-const BURST_DELIVERIES_PER_S_MIN: f64 = 3e6;
+/// Why an aim that compares with all peers is open.
+const NO_PEER: &str = "no peer was measured";
 
-/// Files up to this size are to cost no more than nginx's.
-const FILE_BYTES_SMALL_MAX: u32 = 64 * 1024;
-
-/// Aim for the server's user memory per idle WebSocket, in bytes.
-const IDLE_BYTES_MAX: f64 = 512.0;
-
-/// Aim for what same-core adds to the round trip of the raw echo, in µs.
-const SAME_CORE_US_MAX: f64 = 5.0;
+/// Ratios of compression that differ by no more than this share are equal.
+const RATIO_TOLERANCE: f64 = 0.05;
 
 /// The verdict on one aim in one case for one placement.
 #[derive(Debug, Clone, PartialEq)]
@@ -65,23 +59,16 @@ impl Verdict {
 /// Returns every judgement that the results allow, in the order of the rows.
 #[must_use]
 pub fn judge(results: &Results) -> Vec<Judgement> {
-    let took_part = |placement: &&str| results.servers.iter().any(|server| server.name == *placement);
-    let placements: Vec<&'static str> = OURS.into_iter().filter(took_part).collect();
+    let took_part = |placement: &str| results.servers.iter().any(|server| server.name == placement);
     let mut judgements = Vec::new();
     for case in CASES.iter().filter(|case| results.has(case)) {
-        for placement in placements.iter().copied() {
-            let aims = aims(results, case, placement);
-            judgements.extend(aims.into_iter().map(|(aim, verdict)| Judgement {
-                row: case.row,
-                case: case.title,
-                aim,
-                placement,
-                verdict,
-            }));
+        for aim in AIMS.iter().filter(|aim| aim.cases.contains(&case.id)) {
+            for &(placement, least) in aim.least.iter().filter(|(placement, _)| took_part(placement)) {
+                let Some(verdict) = verdict(results, case, aim.goal, placement, least) else { continue };
+                let row = if aim.goal == Goal::Growth { GROWTH_ROW } else { case.row };
+                judgements.push(Judgement { row, case: case.title, aim: aim.text(), placement, verdict });
+            }
         }
-    }
-    for placement in placements {
-        judgements.extend(growth(results, placement));
     }
     judgements.sort_by_key(|judgement| judgement.row);
     judgements
@@ -90,7 +77,7 @@ pub fn judge(results: &Results) -> Vec<Judgement> {
 /// Returns the judgements as a table: a line per aim, a column per placement.
 #[must_use]
 pub fn table(judgements: &[Judgement]) -> Table {
-    let mut table = Table::of_words(&["Row: case", "Aim", OURS[0], OURS[1]]);
+    let mut table = Table::of_words(&["Row: case", "Aim", OURS[0], OURS[1], OURS[2]]);
     let mut done: Vec<(&str, &str)> = Vec::new();
     for judgement in judgements {
         let key = (judgement.case, judgement.aim.as_str());
@@ -103,163 +90,114 @@ pub fn table(judgements: &[Judgement]) -> Table {
                 |other: &&Judgement| (other.case, other.aim.as_str(), other.placement) == (key.0, key.1, placement);
             judgements.iter().find(same).map_or("-".into(), |judgement| judgement.verdict.text())
         };
-        let case = format!("{}: {}", judgement.row, judgement.case);
-        table.push(vec![case, judgement.aim.clone(), of(OURS[0]), of(OURS[1])]);
+        let mut row = vec![format!("{}: {}", judgement.row, judgement.case), judgement.aim.clone()];
+        row.extend(OURS.map(of));
+        table.push(row);
     }
     table
 }
 
-/// Returns the aims of a case for a placement, with their verdicts.
-fn aims(results: &Results, case: &Case, placement: &str) -> Vec<(String, Verdict)> {
-    let Some(cell) = results.cell(case, placement) else { return Vec::new() };
-    let Some(ours) = cell.figures() else {
-        return vec![("measured".into(), Verdict::Open("no run succeeded".into()))];
-    };
-    match case.row {
-        1 => vec![
-            above_uwebsockets(results, case, ours, Factor { rate: 1.15, cost: 0.85 }),
-            above_crates(results, case, ours, 1.3),
-        ],
-        2 => vec![above_uwebsockets(results, case, ours, Factor::of(1.0)), above_crates(results, case, ours, 2.5)],
-        3 => vec![above_uwebsockets(results, case, ours, Factor::of(1.0)), above_crates(results, case, ours, 1.0)],
-        4 => vec![round_trip(results, case, ours, placement)],
-        5 if case.depth == 1 => vec![above_uwebsockets(results, case, ours, Factor::of(1.2))],
-        5 => vec![burst(ours)],
-        6 => vec![cheapest(results, case, ours)],
-        7 => vec![above_every_peer(results, case, ours)],
-        8 => vec![idle(ours)],
-        10 => vec![requests_of_nginx(results, case, ours)],
-        _ => Vec::new(),
-    }
+/// Returns the verdict on a placement in a case, or `None` if it has no part in the case.
+fn verdict(results: &Results, case: &Case, goal: Goal, placement: &str, least: f64) -> Option<Verdict> {
+    let cell = results.cell(case, placement)?;
+    let Some(ours) = cell.figures() else { return Some(Verdict::Open("no run succeeded".into())) };
+    let peers = || results.peers(case);
+    let rivals = |rival: Rival| peers().filter(|(name, _)| rival.is(name)).collect::<Vec<_>>();
+    Some(match goal {
+        Goal::Rate(rival) => against(ours, &rivals(rival), rival.missing(), |comparison| {
+            comparison.rate >= least || ours.client_bound && comparison.cost >= least
+        }),
+        Goal::RateOrCost(rival) => against(ours, &rivals(rival), rival.missing(), |comparison| {
+            comparison.rate >= least || comparison.cost >= least
+        }),
+        Goal::RateAndCost => against(ours, &peers().collect::<Vec<_>>(), NO_PEER, |comparison| {
+            comparison.rate >= least && comparison.cost >= least
+        }),
+        Goal::RateAtEqualRatio => {
+            let mut crates = rivals(Rival::Crates);
+            let is_equal = |theirs: f64| (theirs / ours.ratio.unwrap_or(f64::NAN) - 1.0).abs() <= RATIO_TOLERANCE;
+            crates.retain(|(_, theirs)| theirs.ratio.is_some_and(is_equal));
+            against(ours, &crates, "no crate with an equal ratio was measured", |comparison| comparison.rate >= least)
+        }
+        Goal::RoundTrip => round_trip(results, case, ours, |raw| least * raw),
+        Goal::RoundTripAdded => round_trip(results, case, ours, |raw| least + raw),
+        Goal::Deliveries => Verdict::of(ours.rate >= least, grouped(ours.rate)),
+        Goal::PerCpuOfPeers => per_cpu(ours, peers().collect(), NO_PEER, least),
+        Goal::PerCpuOfNginx => per_cpu(ours, rivals(Rival::One(NGINX)), "nginx was not measured", least),
+        Goal::IdleBytes => match ours.user_bytes {
+            Some(bytes) => Verdict::of(bytes <= least, format!("{} bytes", grouped(bytes))),
+            None => Verdict::Open("not measured".into()),
+        },
+        Goal::Growth => {
+            let cost = |id: &str, server: &str| results.figures(Case::named(id)?, server)?.server_cpu_us;
+            let growth = |server: &str| Some(cost(case.id, server)? / cost(GROWTH[0], server)?);
+            match growth(placement).zip(growth(RAW)) {
+                Some((ours, raw)) => Verdict::of(ours <= least * raw, format!("× {ours:.2}, raw × {raw:.2}")),
+                None => Verdict::Open("not measured on both ends".into()),
+            }
+        }
+    })
 }
 
-/// The multiple of another server's rate to reach or, where the client is the limit, the share of its server time.
-#[derive(Debug, Clone, Copy)]
-struct Factor {
+/// Our rate as a multiple of another's, and its server time as a multiple of ours; 0 where that is unknown.
+struct Comparison {
     rate: f64,
     cost: f64,
 }
 
-impl Factor {
-    fn of(rate: f64) -> Self {
-        Self { rate, cost: 1.0 / rate }
-    }
-}
-
-/// Returns whether `ours` reaches the factor, and the figures.
-fn compare(ours: &Figures, theirs: &Figures, factor: Factor) -> (bool, String) {
-    let rate = ours.rate / theirs.rate;
-    let cost = ours.server_cpu_us.zip(theirs.server_cpu_us).map(|(ours, theirs)| ours / theirs);
-    // A factor of 1 means "above", not "equal".
-    let faster = if factor.rate > 1.0 { rate >= factor.rate } else { rate > 1.0 };
-    let cheaper = cost.is_some_and(|cost| if factor.cost < 1.0 { cost <= factor.cost } else { cost < 1.0 });
-    let mut text = format!("rate × {rate:.2}, CPU × {}", number(cost, |cost| format!("{cost:.2}")));
-    if ours.client_bound {
-        text += ", client-bound";
-    }
-    if ours.is_disturbed() || theirs.is_disturbed() {
-        text += ", disturbed";
-    }
-    (faster || ours.client_bound && cheaper, text)
-}
-
-fn above_uwebsockets(results: &Results, case: &Case, ours: &Figures, factor: Factor) -> (String, Verdict) {
-    let aim = match factor.rate {
-        rate if rate > 1.0 => format!("{rate} × uWebSockets"),
-        _ => "above uWebSockets".into(),
-    };
-    let verdict = match results.figures(case, UWEBSOCKETS) {
-        Some(theirs) => {
-            let (reached, text) = compare(ours, &theirs, factor);
-            Verdict::of(reached, text)
-        }
-        None => Verdict::Open("uWebSockets was not measured".into()),
-    };
-    (aim, verdict)
-}
-
-fn above_crates(results: &Results, case: &Case, ours: &Figures, rate: f64) -> (String, Verdict) {
-    let aim = if rate > 1.0 { format!("{rate} × every crate") } else { "above every crate".into() };
-    let crates = results.peers(case).filter(|(name, _)| *name != UWEBSOCKETS).collect();
-    (aim, above_all(ours, crates, Factor::of(rate)))
-}
-
-fn above_every_peer(results: &Results, case: &Case, ours: &Figures) -> (String, Verdict) {
-    ("above every peer".into(), above_all(ours, results.peers(case).collect(), Factor::of(1.0)))
-}
-
 /// Judges `ours` against each of `theirs`. The figures are those of the strongest competitor among the ones that decide
-/// the verdict.
-fn above_all(ours: &Figures, theirs: Vec<(&str, Figures)>, factor: Factor) -> Verdict {
-    let compared = theirs.into_iter().map(|(name, theirs)| {
-        let (reached, text) = compare(ours, &theirs, factor);
-        (reached, theirs.rate, format!("{name} {text}"))
+/// the verdict, or the reason is `missing` if there is none.
+fn against(
+    ours: &Figures,
+    theirs: &[(&str, Figures)],
+    missing: &str,
+    reaches: impl Fn(&Comparison) -> bool,
+) -> Verdict {
+    let compared = theirs.iter().map(|(name, theirs)| {
+        let costs = ours.server_cpu_us.zip(theirs.server_cpu_us);
+        let rate = ours.rate / theirs.rate;
+        let comparison = Comparison { rate, cost: costs.map_or(0.0, |(ours, theirs)| theirs / ours) };
+        let mut text = format!("{name} rate × {rate:.2}, CPU × {}", ratio(ours.server_cpu_us, theirs.server_cpu_us));
+        if let Some((ours, theirs)) = ours.ratio.zip(theirs.ratio) {
+            text += &format!(", ratio {ours:.2}, {theirs:.2}");
+        }
+        if ours.client_bound {
+            text += ", client-bound";
+        }
+        if ours.is_disturbed() || theirs.is_disturbed() {
+            text += ", disturbed";
+        }
+        (reaches(&comparison), theirs.rate, text)
     });
     let nearest = compared.min_by(|a, b| a.0.cmp(&b.0).then(b.1.total_cmp(&a.1)));
-    nearest.map_or(Verdict::Open("no peer was measured".into()), |(reached, _, text)| Verdict::of(reached, text))
+    match nearest {
+        Some((reached, _, text)) => Verdict::of(reached, text),
+        None => Verdict::Open(missing.into()),
+    }
 }
 
-fn round_trip(results: &Results, case: &Case, ours: &Figures, placement: &str) -> (String, Verdict) {
-    let aim = "median round trip: inline within 10 % of raw io_uring, same-core within 5 µs".to_owned();
+/// Judges our median round trip against the most that `most` allows for raw io_uring's.
+fn round_trip(results: &Results, case: &Case, ours: &Figures, most: impl Fn(f64) -> f64) -> Verdict {
     let median = |figures: &Figures| figures.latency_us[0];
     let Some((ours, raw)) = median(ours).zip(results.figures(case, RAW).as_ref().and_then(median)) else {
-        return (aim, Verdict::Open("raw io_uring was not measured".into()));
+        return Verdict::Open("raw io_uring was not measured".into());
     };
-    let reached = if placement == "inline" { ours <= 1.1 * raw } else { ours <= raw + SAME_CORE_US_MAX };
     let figures = format!("{} µs, raw {} µs (× {:.2})", significant(ours), significant(raw), ours / raw);
-    (aim, Verdict::of(reached, figures))
+    Verdict::of(ours <= most(raw), figures)
 }
 
-fn burst(ours: &Figures) -> (String, Verdict) {
-    let reached = ours.rate >= BURST_DELIVERIES_PER_S_MIN;
-    ("3,000,000 deliveries/s".into(), Verdict::of(reached, grouped(ours.rate)))
-}
-
-fn cheapest(results: &Results, case: &Case, ours: &Figures) -> (String, Verdict) {
-    let aim = "server CPU per request below every peer's".to_owned();
-    let costs = results.peers(case).filter_map(|(name, figures)| Some((name, figures.server_cpu_us?)));
-    let Some(((name, least), ours)) = costs.min_by(|a, b| a.1.total_cmp(&b.1)).zip(ours.server_cpu_us) else {
-        return (aim, Verdict::Open("no peer was measured".into()));
+/// Judges requests per second of the server's processor against the cheapest of `theirs`.
+fn per_cpu(ours: &Figures, theirs: Vec<(&str, Figures)>, missing: &str, least: f64) -> Verdict {
+    let costs = theirs.into_iter().filter_map(|(name, figures)| Some((name, figures.server_cpu_us?)));
+    let Some(((name, theirs), ours)) = costs.min_by(|a, b| a.1.total_cmp(&b.1)).zip(ours.server_cpu_us) else {
+        return Verdict::Open(missing.into());
     };
-    let figures = format!("{} µs, {name} {} µs (× {:.2})", significant(ours), significant(least), ours / least);
-    (aim, Verdict::of(ours < least, figures))
+    let figures = format!("{} µs, {name} {} µs (× {:.2})", significant(ours), significant(theirs), theirs / ours);
+    Verdict::of(theirs / ours >= least, figures)
 }
 
-/// Judges requests per second of the server's processor: at least nginx's, for large files 0.9 of them.
-fn requests_of_nginx(results: &Results, case: &Case, ours: &Figures) -> (String, Verdict) {
-    let least = if case.size > FILE_BYTES_SMALL_MAX { 0.9 } else { 1.0 };
-    let aim = format!("{least} × nginx in requests per CPU second");
-    let theirs = results.figures(case, NGINX).and_then(|theirs| theirs.server_cpu_us);
-    let Some((ours, theirs)) = ours.server_cpu_us.zip(theirs) else {
-        return (aim, Verdict::Open("nginx was not measured".into()));
-    };
-    let figures = format!("{} µs, nginx {} µs (× {:.2})", significant(ours), significant(theirs), theirs / ours);
-    (aim, Verdict::of(theirs / ours >= least, figures))
-}
-
-fn idle(ours: &Figures) -> (String, Verdict) {
-    let verdict = match ours.user_bytes {
-        Some(bytes) => Verdict::of(bytes <= IDLE_BYTES_MAX, format!("{} bytes", grouped(bytes))),
-        None => Verdict::Open("not measured".into()),
-    };
-    ("at most 512 bytes of server memory each".into(), verdict)
-}
-
-/// Judges row 9: server time per message grows no faster than that of the raw echo, from the fewest connections on.
-fn growth(results: &Results, placement: &'static str) -> Vec<Judgement> {
-    let cost = |id: &str, server: &str| results.figures(Case::named(id)?, server)?.server_cpu_us;
-    let judge = |id: &&'static str| {
-        let case = Case::named(id).filter(|case| results.has(case))?;
-        let growth = |server: &str| Some(cost(id, server)? / cost(GROWTH[0], server)?);
-        let verdict = match growth(placement).zip(growth(RAW)) {
-            Some((ours, raw)) => Verdict::of(ours <= raw, format!("× {ours:.2}, raw × {raw:.2}")),
-            None => Verdict::Open("not measured on both ends".into()),
-        };
-        let aim = "CPU per message grows from 64 connections no faster than raw io_uring's".into();
-        Some(Judgement { row: 9, case: case.title, aim, placement, verdict })
-    };
-    GROWTH[1..].iter().filter_map(judge).collect()
-}
+/// The row of growth over connections, whose cases are those of other rows too.
+const GROWTH_ROW: u8 = 9;
 
 /// Returns the heading of a row of the aims.
 #[must_use]
@@ -274,6 +212,7 @@ pub fn row_title(row: u8) -> &'static str {
         7 => "Connecting and closing",
         8 => "Idle WebSockets",
         10 => "Files",
+        11 => "JSON, plain and compressed",
         _ => "Cost against connections",
     }
 }
@@ -282,7 +221,7 @@ pub fn row_title(row: u8) -> &'static str {
 mod tests {
     use super::*;
     use crate::matrix::results::samples::{add, results};
-    use crate::matrix::results::{Group, Outcome};
+    use crate::matrix::results::{Group, Outcome, UWEBSOCKETS};
 
     fn verdicts(results: &Results, row: u8, placement: &str) -> Vec<Verdict> {
         let of = |judgement: &Judgement| judgement.row == row && judgement.placement == placement;
@@ -293,6 +232,19 @@ mod tests {
         verdicts(results, row, placement).iter().map(|verdict| matches!(verdict, Verdict::Reached(_))).collect()
     }
 
+    /// Returns whether the aim of `goal` is reached in a case; `None` if it is open or not judged.
+    fn reached_goal(results: &Results, id: &str, placement: &str, goal: Goal) -> Option<bool> {
+        let aim = AIMS.iter().find(|aim| aim.goal == goal && aim.cases.contains(&id)).unwrap();
+        let (_, least) = aim.least.iter().find(|(name, _)| *name == placement).unwrap();
+        match verdict(results, Case::named(id).unwrap(), goal, placement, *least)? {
+            Verdict::Reached(_) => Some(true),
+            Verdict::Missed(_) => Some(false),
+            Verdict::Open(_) => None,
+        }
+    }
+
+    const UWS: Rival = Rival::One(UWEBSOCKETS);
+
     #[test]
     fn rates_decide_unless_the_client_is_the_limit() {
         let with = |rate: f64, cpu: f64, bound: bool| {
@@ -301,13 +253,15 @@ mod tests {
                 ("echo-64", "axum", Group::Peer, 80.0, 10.0, false),
                 ("echo-64", "inline", Group::Ours, rate, cpu, bound),
             ]);
-            reached(&results, 1, "inline")
+            [Goal::Rate(UWS), Goal::Rate(Rival::Crates), Goal::RateOrCost(UWS)]
+                .map(|goal| reached_goal(&results, "echo-64", "inline", goal).unwrap())
         };
-        assert_eq!(with(116.0, 9.0, false), [true, true]);
-        assert_eq!(with(114.0, 7.0, false), [false, true]);
-        assert_eq!(with(100.0, 8.4, true), [true, false]);
-        assert_eq!(with(100.0, 7.6, true), [true, true]);
-        assert_eq!(with(100.0, 8.6, true), [false, false]);
+        assert_eq!(with(116.0, 9.9, false), [true, true, true]);
+        assert_eq!(with(104.0, 9.9, false), [false, true, true]);
+        assert_eq!(with(102.0, 9.6, false), [false, false, true]);
+        assert_eq!(with(102.0, 9.8, false), [false, false, false]);
+        assert_eq!(with(100.0, 8.6, true), [true, false, true]);
+        assert_eq!(with(100.0, 7.6, true), [true, true, true]);
     }
 
     #[test]
@@ -324,17 +278,35 @@ mod tests {
     }
 
     #[test]
+    fn crates_are_compared_where_their_messages_are_compressed_as_much() {
+        let with = |their_ratio: f64| {
+            let mut results = results(&[]);
+            for (name, group, rate, ratio) in
+                [("inline", Group::Ours, 190.0, 3.0), ("yawc", Group::Peer, 100.0, their_ratio)]
+            {
+                let report = serde_json::json!({"rate_per_s": rate, "ratio": ratio});
+                let outcome = Outcome::Measured(report.as_object().unwrap().clone());
+                add(&mut results, "deflate-1", name, group, outcome);
+            }
+            verdicts(&results, 11, "inline")
+        };
+        assert!(matches!(&with(3.1)[..], [Verdict::Missed(text)] if text.ends_with("ratio 3.00, 3.10")));
+        assert!(matches!(&with(2.5)[..], [Verdict::Open(_)]));
+    }
+
+    #[test]
     fn round_trips_are_compared_with_the_limit() {
         let with = |placement: &'static str, rate: f64| {
             let lines = [
                 ("echo-1", RAW, Group::Limit, 20_000.0, 10.0, false),
                 ("echo-1", placement, Group::Ours, rate, 1.0, false),
             ];
-            reached(&results(&lines), 4, placement)
+            let goal = if placement == "inline" { Goal::RoundTrip } else { Goal::RoundTripAdded };
+            reached_goal(&results(&lines), "echo-1", placement, goal)
         };
         // The limit takes 50 µs, so both inline and same-core may take 55.
-        assert_eq!((with("inline", 1e6 / 54.9), with("inline", 1e6 / 55.1)), (vec![true], vec![false]));
-        assert_eq!((with("same-core", 1e6 / 54.9), with("same-core", 1e6 / 55.1)), (vec![true], vec![false]));
+        assert_eq!((with("inline", 1e6 / 54.9), with("inline", 1e6 / 55.1)), (Some(true), Some(false)));
+        assert_eq!((with("same-core", 1e6 / 54.9), with("same-core", 1e6 / 55.1)), (Some(true), Some(false)));
     }
 
     #[test]
@@ -348,7 +320,7 @@ mod tests {
             ("churn", "axum", Group::Peer, 100.0, 5.0, false),
             ("churn", "inline", Group::Ours, 99.0, 4.9, false),
         ]);
-        for (placement, bytes) in [("inline", 512.0), ("same-core", 513.0)] {
+        for (placement, bytes) in [("inline", 640.0), ("same-core", 641.0)] {
             let report = serde_json::json!({"user_bytes_per_connection": bytes});
             let outcome = Outcome::Measured(report.as_object().unwrap().clone());
             add(&mut results, "idle-10k", placement, Group::Ours, outcome);
@@ -369,7 +341,8 @@ mod tests {
             ("echo-16000", RAW, Group::Limit, 1.0, 6.0, false),
             ("echo-16000", "inline", Group::Ours, 1.0, 7.6, false),
         ]);
-        assert_eq!(reached(&results, 9, "inline"), [true, false]);
+        let growth = |id| reached_goal(&results, id, "inline", Goal::Growth);
+        assert_eq!((growth("echo-4096"), growth("echo-16000")), (Some(true), Some(false)));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //!
 //! Owns the catalogue and the load generator's options for each case. Never measures.
 
+use crate::handshake::Context;
 use crate::matrix::site;
 
 /// The load of a case. Each kind is a mode of the load generator.
@@ -22,7 +23,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Returns the name of the mode, which is also the peers' name of the case.
+    /// Returns the name of the mode.
     #[must_use]
     pub fn mode(self) -> &'static str {
         match self {
@@ -48,6 +49,15 @@ impl Kind {
     }
 }
 
+/// Compression of the messages of a case, with windows of 32 KiB.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Deflate {
+    /// Level of the server's compressor, for servers with a choice.
+    pub level: u32,
+    /// What both ends do with the context of their compressors after a message.
+    pub context: Context,
+}
+
 /// One load on one server.
 #[derive(Debug, Clone, Copy)]
 pub struct Case {
@@ -55,7 +65,7 @@ pub struct Case {
     pub id: &'static str,
     /// Title for people.
     pub title: &'static str,
-    /// Row of the aims, 1 to 10.
+    /// Row of the aims.
     pub row: u8,
     /// Kind of the load.
     pub kind: Kind,
@@ -68,10 +78,34 @@ pub struct Case {
     /// Number and size of the receive buffers of `raw-uring`: large enough for a whole message where that is not
     /// slower, and no more than are in use, which spares the caches.
     pub raw_buffers: [u32; 2],
+    /// Whether the messages are JSON text instead of random bytes.
+    pub json: bool,
+    /// Compression of the messages, if there is any.
+    pub deflate: Option<Deflate>,
+    /// Bytes that a Tidegate handler keeps while it waits for a message.
+    pub future_bytes: u32,
     /// Whether only Tidegate takes part: the case has more connections than the open-file limit of a process allows,
-    /// and only a ring per worker can hold them.
+    /// and only a ring per worker can hold them, or it is about handlers.
     pub ours_alone: bool,
 }
+
+/// The most connections of one ring or process: the open-file limit, less some room.
+pub const CONNECTIONS_PER_RING_MAX: u32 = 17_000;
+
+const NONE: Case = Case {
+    id: "",
+    title: "",
+    row: 0,
+    kind: Kind::Echo,
+    size: 0,
+    depth: 1,
+    connections: 64,
+    raw_buffers: [256, 4096],
+    json: false,
+    deflate: None,
+    future_bytes: 0,
+    ours_alone: false,
+};
 
 /// Every case, in the order of running.
 pub const CASES: &[Case] = &[
@@ -93,6 +127,11 @@ pub const CASES: &[Case] = &[
     other("http-deep", "/plaintext, 64 connections, 16 deep", 6, Kind::Http, [16, 64]),
     other("churn", "connect, upgrade, echo, close; 64 at a time", 7, Kind::Churn, [1, 64]),
     other("idle-10k", "10,000 idle WebSockets", 8, Kind::Idle, [1, 10_000]),
+    Case {
+        future_bytes: 4096,
+        ours_alone: true,
+        ..other("idle-10k-future", "10,000 idle WebSockets, 4 KiB for a message", 8, Kind::Idle, [1, 10_000])
+    },
     Case { ours_alone: true, ..other("idle-100k", "100,000 idle WebSockets", 8, Kind::Idle, [1, 100_000]) },
     echo("echo-4096", "64 B, 4,096 connections", 9, [64, 1, 4_096], [4096, 512]),
     echo("echo-16000", "64 B, 16,000 connections", 9, [64, 1, 16_000], [16_384, 256]),
@@ -103,6 +142,11 @@ pub const CASES: &[Case] = &[
     files("files-10m", "10 MiB file, 64 connections", [10_485_760, 64]),
     files("files-10m-1024", "10 MiB file, 1,024 connections", [10_485_760, 1024]),
     files("files-json-gzip", "4 KB of JSON with gzip, 64 connections", [0, 64]),
+    Case { json: true, ..echo("json", "1 KiB of JSON, 64 connections", 11, [1024, 1, 64], [256, 4096]) },
+    deflate("deflate-1", "1 KiB of JSON, level 1, each message by itself", 1, Context::Reset),
+    deflate("deflate-6", "1 KiB of JSON, level 6, each message by itself", 6, Context::Reset),
+    deflate("deflate-1-kept", "1 KiB of JSON, level 1, contexts kept", 1, Context::Kept),
+    deflate("deflate-6-kept", "1 KiB of JSON, level 6, contexts kept", 6, Context::Kept),
 ];
 
 /// The cases of row 9: the same load on more and more connections.
@@ -110,7 +154,12 @@ pub const GROWTH: [&str; 4] = ["echo-64", "echo-512", "echo-4096", "echo-16000"]
 
 const fn echo(id: &'static str, title: &'static str, row: u8, load: [u32; 3], raw_buffers: [u32; 2]) -> Case {
     let [size, depth, connections] = load;
-    Case { id, title, row, kind: Kind::Echo, size, depth, connections, raw_buffers, ours_alone: false }
+    Case { size, raw_buffers, ..other(id, title, row, Kind::Echo, [depth, connections]) }
+}
+
+const fn deflate(id: &'static str, title: &'static str, level: u32, context: Context) -> Case {
+    let deflate = Some(Deflate { level, context });
+    Case { size: 1024, json: true, deflate, ..other(id, title, 11, Kind::Echo, [1, 64]) }
 }
 
 const fn broadcast(id: &'static str, title: &'static str, load: [u32; 3]) -> Case {
@@ -125,7 +174,7 @@ const fn files(id: &'static str, title: &'static str, load: [u32; 2]) -> Case {
 
 const fn other(id: &'static str, title: &'static str, row: u8, kind: Kind, load: [u32; 2]) -> Case {
     let [depth, connections] = load;
-    Case { id, title, row, kind, size: 0, depth, connections, raw_buffers: [0, 0], ours_alone: false }
+    Case { id, title, row, kind, depth, connections, ..NONE }
 }
 
 impl Case {
@@ -135,7 +184,7 @@ impl Case {
         CASES.iter().find(|case| case.id == id)
     }
 
-    /// Returns the cases selected by a word of `--only`: those of a kind, those of a row (`row1` to `row10`), the one
+    /// Returns the cases selected by a word of `--only`: those of a kind, those of a row (`row1` to `row11`), the one
     /// with that id, or those whose ids begin with it, whichever matches first.
     #[must_use]
     pub fn meant_by(word: &str) -> Vec<&'static Self> {
@@ -150,6 +199,41 @@ impl Case {
         choices.into_iter().find(|cases| !cases.is_empty()).unwrap_or_default()
     }
 
+    /// Returns what a server must be able to do: the mode, or `deflate`.
+    #[must_use]
+    pub fn ability(&self) -> &'static str {
+        if self.deflate.is_some() { "deflate" } else { self.kind.mode() }
+    }
+
+    /// Returns whether the limits, which send the bytes back that they receive, have a part in this case.
+    #[must_use]
+    pub fn has_limit(&self) -> bool {
+        self.kind == Kind::Echo && self.deflate.is_none()
+    }
+
+    /// Returns the options of the echo example that this case needs in addition to those of the placement.
+    #[must_use]
+    pub fn example_words(&self) -> Vec<String> {
+        let mut words = Vec::new();
+        if let Some(Deflate { level, context }) = self.deflate {
+            words.push(format!("--compress-level={level}"));
+            words.extend((context == Context::Reset).then(|| "--compress-no-takeover".to_owned()));
+        }
+        if self.future_bytes > 0 {
+            words.push(format!("--future-bytes={}", self.future_bytes));
+        }
+        words
+    }
+
+    /// Returns the options of the peers that this case needs.
+    #[must_use]
+    pub fn peer_words(&self) -> Vec<String> {
+        let deflate = self.deflate.iter();
+        deflate
+            .flat_map(|deflate| [format!("--deflate={}", deflate.level), format!("--context={}", deflate.context)])
+            .collect()
+    }
+
     /// Returns the load generator's options for this case.
     #[must_use]
     pub fn load_words(&self) -> Vec<String> {
@@ -160,6 +244,10 @@ impl Case {
                 option("size", &self.size);
                 option("depth", &self.depth);
                 option("path", &"/ws");
+                if let Some(deflate) = self.deflate {
+                    option("deflate", &deflate.context);
+                }
+                words.extend(self.json.then(|| "--json".to_owned()));
             }
             Kind::Broadcast => {
                 option("mode", &"broadcast");
@@ -201,7 +289,7 @@ mod tests {
         for (at, case) in CASES.iter().enumerate() {
             assert!(CASES[..at].iter().all(|earlier| earlier.id != case.id), "{}", case.id);
         }
-        for row in 1..=10 {
+        for row in 1..=11 {
             assert!(CASES.iter().any(|case| case.row == row), "row {row}");
         }
         assert!(GROWTH.iter().all(|id| Case::named(id).is_some()));
@@ -225,5 +313,18 @@ mod tests {
         for word in ["--mode=broadcast", "--size=1024", "--burst=16", "--connections=10000", "--path=/hub"] {
             assert!(words.iter().any(|known| known == word), "{word} in {words:?}");
         }
+    }
+
+    #[test]
+    fn compression_is_asked_of_both_ends() {
+        let case = Case::named("deflate-6").unwrap();
+        assert!(case.load_words().ends_with(&["--deflate=reset".to_owned(), "--json".to_owned()]));
+        assert_eq!(case.example_words(), ["--compress-level=6", "--compress-no-takeover"]);
+        assert_eq!(case.peer_words(), ["--deflate=6", "--context=reset"]);
+        assert_eq!((case.ability(), case.has_limit()), ("deflate", false));
+        assert_eq!(Case::named("deflate-1-kept").unwrap().example_words(), ["--compress-level=1"]);
+        assert_eq!(Case::named("idle-10k-future").unwrap().example_words(), ["--future-bytes=4096"]);
+        let plain = Case::named("echo-64").unwrap();
+        assert!(plain.example_words().is_empty() && plain.peer_words().is_empty() && plain.has_limit());
     }
 }

@@ -22,6 +22,10 @@ const CONNECTIONS_PER_MEASURED_S: u32 = 10_000;
 /// Connections per second that the slowest server accepts.
 const CONNECTIONS_PER_S_MIN: u32 = 1_000;
 
+/// Connections per second that most servers accept, and the time in which a run begins and ends otherwise.
+const CONNECTIONS_PER_S_USUAL: f64 = 20_000.0;
+const RUN_OVERHEAD: Duration = Duration::from_millis(250);
+
 /// Settings common to all runs.
 #[derive(Debug, Clone)]
 pub struct Bench {
@@ -88,6 +92,14 @@ impl Bench {
         }
     }
 
+    /// Returns about how long a run takes, with setting it up and ending it.
+    #[must_use]
+    pub fn time(&self, case: &Case) -> Duration {
+        let [seconds, warmup] = self.times(case);
+        let connecting = f64::from(case.connections) / CONNECTIONS_PER_S_USUAL;
+        Duration::from_secs_f64(seconds + warmup + connecting) + RUN_OVERHEAD
+    }
+
     /// Returns the time limit of a case's load.
     fn limit(&self, case: &Case) -> Duration {
         let [seconds, warmup] = self.times(case);
@@ -137,5 +149,6 @@ mod tests {
         assert_eq!(bench.times(Case::named("echo-64").unwrap()), [1.0, 0.5]);
         assert_eq!(bench.times(Case::named("echo-16000").unwrap()), [1.6, 0.8]);
         assert_eq!(bench.limit(Case::named("idle-100k").unwrap()), Duration::from_secs(120));
+        assert_eq!(bench.time(Case::named("broadcast-64-10k").unwrap()), Duration::from_millis(2250));
     }
 }

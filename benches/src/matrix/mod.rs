@@ -1,9 +1,10 @@
 //! The matrix: servers by cases, measured in alternation, and the report.
 //!
 //! `case` lists the loads, `server` the programs under test, `process` starts and ends them, `measure` runs one server
-//! under one load. `results` keeps every run and picks the best ones. `table`, `bars`, `page` and `plot` (feature
-//! `report`) only read results, so a report can be rewritten from a saved file without measuring.
+//! under one load. `results` keeps every run and picks the best ones. `aims` lists the aims. `table`, `bars`, `page` and
+//! `plot` (feature `report`) only read results, so a report can be rewritten from a saved file without measuring.
 
+pub mod aims;
 pub mod bars;
 pub mod case;
 pub mod conditions;

@@ -18,7 +18,7 @@ pub const NGINX: &str = "nginx";
 pub const RAW: &str = "raw-uring";
 
 /// Tidegate's placements. Each of them must reach the aims.
-pub const OURS: [&str; 2] = ["inline", "same-core"];
+pub const OURS: [&str; 3] = ["inline", "same-core", "events"];
 
 /// Everything a report is computed from.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -97,6 +97,8 @@ pub struct Figures {
     pub disturbance: Option<f64>,
     /// p50, p90, p99, p99.9, p99.99 and the maximum, in µs.
     pub latency_us: [Option<f64>; 6],
+    /// Payload bytes for each byte of the replies, where messages are compressed.
+    pub ratio: Option<f64>,
     /// User memory of the server per idle connection, in bytes.
     pub user_bytes: Option<f64>,
     /// Kernel memory of both ends per idle connection, in bytes.
@@ -157,6 +159,7 @@ impl Figures {
                 number("p9999_us").or_else(|| number("p99_99_us")),
                 number("max_us"),
             ],
+            ratio: number("ratio"),
             user_bytes: number("user_bytes_per_connection"),
             kernel_bytes: number("kernel_bytes_per_connection_both_ends"),
         }

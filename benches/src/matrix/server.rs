@@ -9,13 +9,29 @@ use std::process::Command;
 
 use serde::Deserialize;
 
-use crate::matrix::case::{Case, Kind};
+use crate::matrix::case::{CONNECTIONS_PER_RING_MAX, Case, Kind};
 use crate::matrix::results::{Entrant, Group, NGINX, RAW};
 use crate::matrix::site;
 
-/// Workers of Tidegate in the case with 100,000 connections. The open-file limit bounds the descriptor table of each
-/// ring, so several workers together hold more connections than the limit.
-const IDLE_WORKERS: u32 = 6;
+/// Tidegate's placements: the name, the options of both examples, the style of the handlers, and the setting.
+const OURS: [(&str, &str, &str, &str); 6] = [
+    ("inline", "--engine uring --handlers inline", "async", "handlers on the ring's thread"),
+    ("same-core", "--engine uring --handlers same-core", "async", "handlers on another thread, same core"),
+    ("events", "--engine uring --handlers inline", "events", "event handlers, called on the ring's thread"),
+    ("portable", "--engine portable --handlers inline", "async", "on epoll, handlers on the worker's thread"),
+    (
+        "portable-same-core",
+        "--engine portable --handlers same-core",
+        "async",
+        "on epoll, handlers on another thread, same core",
+    ),
+    (
+        "portable-events",
+        "--engine portable --handlers inline",
+        "events",
+        "on epoll, event handlers, called on the worker's thread",
+    ),
+];
 
 /// A program under test.
 #[derive(Debug, Clone)]
@@ -38,10 +54,13 @@ pub struct Server {
 enum Ability {
     /// A limit: echoes bytes.
     Bytes,
-    /// Tidegate on io_uring.
-    Everything,
-    /// Tidegate on readiness, whose connections are open files of one process.
-    OneProcess,
+    /// Tidegate.
+    Ours {
+        /// On readiness, whose connections are open files of one process.
+        is_portable: bool,
+        /// Event handlers, which only WebSockets have.
+        has_events: bool,
+    },
     /// The modes it lists, and the reasons why it lacks others.
     Some { modes: Vec<String>, cannot: BTreeMap<String, String> },
     /// None, with the reason.
@@ -84,14 +103,17 @@ impl Server {
             ability: Ability::Bytes,
         };
         let folder = site::folder(programs).to_string_lossy().into_owned();
-        let ours = |name: &str, options: &str, setting: &str, ability| Self {
-            entrant: entrant(name, Group::Ours, setting),
-            protocol: "ws",
-            command: words(programs, "examples/echo", options),
-            files_command: words(programs, "examples/http", &format!("{options} --dir {{dir}}")),
-            folder: folder.clone(),
-            ability,
-        };
+        let ours = OURS.iter().map(|(name, options, style, setting)| {
+            let options = format!("--addr {{addr}} --workers {{workers}} {options}");
+            Self {
+                entrant: entrant(name, Group::Ours, setting),
+                protocol: "ws",
+                command: words(programs, "examples/echo", &format!("{options} --style {style}")),
+                files_command: words(programs, "examples/http", &format!("{options} --dir {{dir}}")),
+                folder: folder.clone(),
+                ability: Ability::Ours { is_portable: options.contains("portable"), has_events: *style == "events" },
+            }
+        });
         let files = |name: &str, group, command: Vec<String>, setting: &str| Self {
             entrant: entrant(name, group, setting),
             protocol: "ws",
@@ -110,38 +132,17 @@ impl Server {
             }
         }
         let zero_copy = "--addr {addr} --workers 1 --engine uring --handlers inline --dir {dir} --zero-copy";
-        let portable = "--addr {addr} --workers 1 --engine portable --handlers";
-        let uring = "--addr {addr} --workers {workers} --engine uring --handlers";
-        vec![
+        let limits = [
             limit(RAW, "--addr {addr} --buffers {buffers} --buffer-bytes {buffer-bytes}"),
             limit("raw-epoll", "--addr {addr}"),
-            ours("inline", &format!("{uring} inline"), "handlers on the ring's thread", Ability::Everything),
-            ours(
-                "same-core",
-                &format!("{uring} same-core"),
-                "handlers on another thread, same core",
-                Ability::Everything,
-            ),
-            ours(
-                "portable",
-                &format!("{portable} inline"),
-                "on epoll, handlers on the worker's thread",
-                Ability::OneProcess,
-            ),
-            ours(
-                "portable-same-core",
-                &format!("{portable} same-core"),
-                "on epoll, handlers on another thread, same core",
-                Ability::OneProcess,
-            ),
-            files(
-                "inline-zero-copy",
-                Group::Ours,
-                words(programs, "examples/http", zero_copy),
-                "as inline, with large files sent from the page cache, as nginx does",
-            ),
-            nginx,
-        ]
+        ];
+        let zero_copy = files(
+            "inline-zero-copy",
+            Group::Ours,
+            words(programs, "examples/http", zero_copy),
+            "as inline, with large files sent from the page cache, as nginx does",
+        );
+        limits.into_iter().chain(ours).chain([zero_copy, nginx]).collect()
     }
 
     /// Returns the peers listed by the program `peers` in `programs`.
@@ -206,15 +207,15 @@ impl Server {
     /// Returns the part of the server in the case.
     #[must_use]
     pub fn part(&self, case: &Case) -> Part {
-        let mode = case.kind.mode();
+        let needed = case.ability();
         match &self.ability {
-            Ability::Bytes if case.kind != Kind::Echo => Part::None,
-            Ability::Bytes | Ability::Everything => Part::Takes,
-            Ability::OneProcess if case.ours_alone => Part::None,
-            Ability::OneProcess => Part::Takes,
+            Ability::Bytes if !case.has_limit() => Part::None,
+            Ability::Ours { is_portable: true, .. } if case.connections > CONNECTIONS_PER_RING_MAX => Part::None,
+            Ability::Ours { has_events: true, .. } if matches!(case.kind, Kind::Http | Kind::Files) => Part::None,
+            Ability::Bytes | Ability::Ours { .. } => Part::Takes,
             Ability::Some { .. } | Ability::Nothing(_) if case.ours_alone => Part::None,
-            Ability::Some { modes, .. } if modes.iter().any(|known| known == mode) => Part::Takes,
-            Ability::Some { cannot, .. } => cannot.get(mode).map_or(Part::None, |why| Part::Cannot(why.clone())),
+            Ability::Some { modes, .. } if modes.iter().any(|known| known == needed) => Part::Takes,
+            Ability::Some { cannot, .. } => cannot.get(needed).map_or(Part::None, |why| Part::Cannot(why.clone())),
             Ability::Nothing(why) => Part::Cannot(why.clone()),
         }
     }
@@ -223,7 +224,7 @@ impl Server {
     #[must_use]
     pub fn words(&self, case: &Case, address: &str) -> Vec<String> {
         let [buffers, buffer_bytes] = case.raw_buffers;
-        let workers = if case.ours_alone { IDLE_WORKERS } else { 1 };
+        let workers = case.connections.div_ceil(CONNECTIONS_PER_RING_MAX);
         let fill = |word: &String| {
             word.replace("{addr}", address)
                 .replace("{workers}", &workers.to_string())
@@ -231,11 +232,12 @@ impl Server {
                 .replace("{buffer-bytes}", &buffer_bytes.to_string())
                 .replace("{dir}", &self.folder)
         };
-        let command = match case.kind {
-            Kind::Files if !self.files_command.is_empty() => &self.files_command,
-            _ => &self.command,
+        let (command, more) = match (case.kind, &self.ability) {
+            (Kind::Files, _) if !self.files_command.is_empty() => (&self.files_command, Vec::new()),
+            (_, Ability::Ours { .. }) => (&self.command, case.example_words()),
+            _ => (&self.command, case.peer_words()),
         };
-        command.iter().map(fill).collect()
+        command.iter().map(fill).chain(more).collect()
     }
 }
 
@@ -280,6 +282,20 @@ mod tests {
         assert_eq!(words, ["bin/raw-uring", "--addr", "127.0.0.1:9", "--buffers", "256", "--buffer-bytes", "32768"]);
         let workers = |id| own("inline").words(case(id), "127.0.0.1:9")[4].clone();
         assert_eq!((workers("echo-64"), workers("idle-100k")), ("1".into(), "6".into()));
+        let words = own("events").words(case("deflate-6"), "127.0.0.1:9");
+        assert_eq!(
+            words[5..],
+            [
+                "--engine",
+                "uring",
+                "--handlers",
+                "inline",
+                "--style",
+                "events",
+                "--compress-level=6",
+                "--compress-no-takeover"
+            ]
+        );
         let words = own("inline").words(case("files-1k"), "127.0.0.1:9");
         assert_eq!(words[0], "bin/examples/http");
         assert_eq!(words[words.len() - 2..], ["--dir", "bin/bench-files"]);
@@ -292,6 +308,11 @@ mod tests {
         assert_eq!(own("raw-epoll").part(case("http")), Part::None);
         assert_eq!(own("portable").part(case("echo-16000")), Part::Takes);
         assert_eq!(own("portable-same-core").part(case("idle-100k")), Part::None);
+        assert_eq!(own("portable-events").part(case("idle-10k-future")), Part::Takes);
+        assert_eq!(own("raw-uring").part(case("json")), Part::Takes);
+        assert_eq!(own("raw-uring").part(case("deflate-1")), Part::None);
+        assert_eq!(own("events").part(case("broadcast-64-10k")), Part::Takes);
+        assert_eq!(own("events").part(case("http")), Part::None);
         assert_eq!(own("inline").part(case("idle-100k")), Part::Takes);
         assert_eq!(own("inline-zero-copy").part(case("files-10m")), Part::Takes);
         assert_eq!(own("inline-zero-copy").part(case("echo-64")), Part::None);
@@ -309,6 +330,8 @@ mod tests {
         assert_eq!(peers[1].part(case("echo-1")), Part::None);
         let words = peers[0].words(case("echo-1"), "h:1");
         assert_eq!(words, ["bin/peers", "a", "--addr", "h:1", "--dir", "bin/bench-files"]);
+        assert_eq!(peers[0].words(case("deflate-1"), "h:1")[6..], ["--deflate=1", "--context=reset"]);
+        assert_eq!(peers[0].part(case("deflate-1")), Part::None);
         assert!(Server::listed(Path::new("bin/peers"), "a 1.0").is_err());
     }
 

@@ -84,9 +84,10 @@ pub fn of_case(results: &Results, case: &Case) -> Table {
     if case.kind == Kind::Idle {
         return idle(results, case);
     }
-    let with_limit = case.kind == Kind::Echo;
+    let with_limit = case.has_limit();
     let unit = format!("{}/s", case.kind.unit());
     let mut headings = vec!["", &unit];
+    headings.extend(case.deflate.map(|_| "ratio"));
     headings.extend(with_limit.then_some("× raw"));
     headings.extend(["× uWS", "server µs", "CPU × uWS"]);
     headings.extend(match case.kind {
@@ -103,6 +104,7 @@ pub fn of_case(results: &Results, case: &Case) -> Table {
             Cell::Failed(_) | Cell::Cannot(_) => continue,
         };
         let mut row = vec![label(server), grouped(figures.rate)];
+        row.extend(case.deflate.map(|_| number(figures.ratio, significant)));
         if with_limit {
             row.push(ratio(Some(figures.rate), raw.map(|raw| raw.rate)));
         }
@@ -260,6 +262,19 @@ mod tests {
         let results = results(&[("http", "inline", Group::Ours, 150_000.0, 6.0, false)]);
         let table = of_case(&results, Case::named("http").unwrap());
         assert_eq!(table.rows[0][..5], ["Tidegate inline", "150,000", "-", "6.00", "-"]);
+    }
+
+    #[test]
+    fn the_compression_ratio_stands_beside_the_rate() {
+        let mut results = results(&[]);
+        let report = serde_json::json!({"rate_per_s": 90_000.0, "ratio": 2.751});
+        let outcome = Outcome::Measured(report.as_object().unwrap().clone());
+        add(&mut results, "deflate-1", "inline", Group::Ours, outcome);
+        let table = of_case(&results, Case::named("deflate-1").unwrap());
+        assert_eq!(
+            (&table.headings[1..4], &table.rows[0][1..4]),
+            (&["messages/s", "ratio", "× uWS"].map(str::to_owned)[..], &["90,000", "2.75", "-"].map(str::to_owned)[..],)
+        );
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tidegate_benches::broadcast::{self, Broadcast};
 use tidegate_benches::config::Run;
 use tidegate_benches::error::LoadError;
+use tidegate_benches::payload::Content;
 
 use crate::servers::{WebSocket, run, server};
 
@@ -49,14 +50,20 @@ fn hub(deliver: Deliver) -> SocketAddr {
 }
 
 fn config(address: SocketAddr) -> Broadcast {
-    Broadcast { run: run(address, SUBSCRIBERS), path: "/hub".into(), payload_bytes: 64, text: false, burst: 1 }
+    Broadcast {
+        run: run(address, SUBSCRIBERS),
+        path: "/hub".into(),
+        payload_bytes: 64,
+        content: Content::Binary,
+        burst: 1,
+    }
 }
 
 #[test]
 fn every_connection_gets_every_message() {
-    for (burst, text, payload_bytes) in [(1, false, 64), (16, true, 100), (3, false, 0)] {
+    for (burst, content, payload_bytes) in [(1, Content::Binary, 64), (16, Content::Json, 100), (3, Content::Text, 0)] {
         let address = hub(|member, _, _, frame| member.write_all(frame));
-        let config = Broadcast { burst, text, payload_bytes, ..config(address) };
+        let config = Broadcast { burst, content, payload_bytes, ..config(address) };
         let report = broadcast::run(&config).unwrap();
         assert!(report.measured.units > 0);
         assert!(report.json().contains("\"mode\":\"broadcast\"") && report.json().contains("\"published_per_s\":"));

@@ -7,11 +7,12 @@ use std::time::Duration;
 use tidegate_benches::churn::{self, Churn};
 use tidegate_benches::config::Run;
 use tidegate_benches::error::LoadError;
+use tidegate_benches::payload::Content;
 
 use crate::servers::{WebSocket, run, server, websocket_echo};
 
 fn config(address: SocketAddr) -> Churn {
-    Churn { run: run(address, 8), path: "/ws".into(), payload_bytes: 64, text: false }
+    Churn { run: run(address, 8), path: "/ws".into(), payload_bytes: 64, content: Content::Binary }
 }
 
 /// Runs the load against `serve` and returns the failure.
@@ -25,7 +26,7 @@ fn cycles_are_counted_when_the_server_has_closed() {
     assert!(report.measured.units > 0);
     assert_eq!(report.measured.latency.count(), report.measured.units);
     assert!(report.json().contains("\"mode\":\"churn\"") && report.json().contains("\"upgrades_per_s\":"));
-    let text = Churn { text: true, payload_bytes: 0, ..config(server(websocket_echo)) };
+    let text = Churn { content: Content::Text, payload_bytes: 0, ..config(server(websocket_echo)) };
     assert!(churn::run(&text).unwrap().measured.units > 0);
 }
 

@@ -8,6 +8,7 @@ use tidegate_benches::config::Run;
 use tidegate_benches::echo::{self, Echo};
 use tidegate_benches::error::LoadError;
 use tidegate_benches::exchange::Pacing;
+use tidegate_benches::payload::Content;
 use tidegate_benches::script::Protocol;
 
 use crate::servers::{Limit, run, server, websocket_echo};
@@ -19,7 +20,8 @@ fn config(address: SocketAddr) -> Echo {
         path: "/ws".into(),
         pacing: Pacing::Windows { depth: 1 },
         payload_bytes: 64,
-        text: false,
+        content: Content::Binary,
+        deflate: None,
     }
 }
 
@@ -33,7 +35,7 @@ fn serves_every_load(limit: &Limit) {
         Echo { pacing: Pacing::Windows { depth: 16 }, ..base.clone() },
         Echo { pacing: Pacing::Sliding { depth: 16 }, ..base.clone() },
         Echo { pacing: Pacing::Rate { messages_per_s: 5_000.0 }, ..base.clone() },
-        Echo { payload_bytes: 0, text: true, ..base.clone() },
+        Echo { payload_bytes: 0, content: Content::Text, ..base.clone() },
         Echo { payload_bytes: 300_000, pacing: Pacing::Windows { depth: 3 }, run: few(4), ..base.clone() },
         Echo { payload_bytes: 3_000_000, pacing: Pacing::Sliding { depth: 1 }, run: few(2), ..base.clone() },
     ];
@@ -80,7 +82,7 @@ fn the_limits_answer_what_came_before_a_half_close() {
 fn websocket_messages_come_back_unmasked() {
     let config = Echo { protocol: Protocol::WebSocket, ..config(server(websocket_echo)) };
     let windows = Echo { pacing: Pacing::Windows { depth: 3 }, ..config.clone() };
-    for config in [windows, Echo { pacing: Pacing::Sliding { depth: 3 }, text: true, ..config }] {
+    for config in [windows, Echo { pacing: Pacing::Sliding { depth: 3 }, content: Content::Json, ..config }] {
         assert!(echo::run(&config).unwrap().measured.units > 0);
     }
 }

@@ -119,7 +119,7 @@ fn ports_that_are_taken_are_passed_over() {
 
 #[test]
 fn a_handshake_in_pieces_is_put_together() {
-    let address = server(|stream| echo(WebSocket::accept_in_pieces(stream, 1)?));
+    let address = server(|stream| echo(WebSocket::accept_with(stream, "", 1)?));
     let mut fleet = Fleet::new(plan(address, 5)).unwrap();
     open(&mut fleet, 5).unwrap();
     fleet.exchange(&exchange(HELLO, 5)).unwrap();

@@ -2,6 +2,7 @@
 
 mod broadcast;
 mod churn;
+mod deflate;
 mod echo;
 mod fleet;
 mod http;

@@ -79,12 +79,15 @@ fn the_exit_code_is_1_for_a_wrong_server_and_2_for_a_silent_one_in_every_mode() 
 #[test]
 fn the_exit_code_is_64_for_wrong_options() {
     let address = ([127, 0, 0, 1], 9).into();
-    let mistakes: [&[&str]; 5] = [
+    let mistakes: [&[&str]; 8] = [
         &["--mode", "wash"],
         &["--mode", "http", "--size", "3"],
         &["--mode", "churn", "--depth", "3"],
         &["--burst", "3"],
         &["--rate", "10", "--sliding"],
+        &["--text", "--json"],
+        &["--deflate", "reset"],
+        &["--deflate", "reset", "--json", "--protocol", "tcp"],
     ];
     for words in mistakes {
         assert_eq!(fails(address, words), (Some(64), true), "{words:?}");

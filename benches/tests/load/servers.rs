@@ -92,11 +92,12 @@ pub struct WebSocket {
 impl WebSocket {
     /// Answers the opening handshake.
     pub fn accept(stream: TcpStream) -> io::Result<Self> {
-        Self::accept_in_pieces(stream, usize::MAX)
+        Self::accept_with(stream, "", usize::MAX)
     }
 
-    /// Answers the opening handshake with pieces of so many bytes.
-    pub fn accept_in_pieces(stream: TcpStream, piece: usize) -> io::Result<Self> {
+    /// Answers the opening handshake, in pieces of so many bytes. `fields` are further lines of the response, each with
+    /// its line break.
+    pub fn accept_with(stream: TcpStream, fields: &str, piece: usize) -> io::Result<Self> {
         stream.set_nodelay(true)?;
         let mut reader = BufReader::new(stream.try_clone()?);
         let head = read_head(&mut reader)?;
@@ -105,25 +106,35 @@ impl WebSocket {
         let accept = base64::engine::general_purpose::STANDARD.encode(digest);
         let response = format!(
             "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-             Sec-WebSocket-Accept: {accept}\r\n\r\n"
+             Sec-WebSocket-Accept: {accept}\r\n{fields}\r\n"
         );
         let mut stream = stream;
         response.as_bytes().chunks(piece).try_for_each(|piece| stream.write_all(piece))?;
         Ok(Self { reader, stream })
     }
 
-    /// Reads one frame of up to 125 bytes and returns it as the server's frame, unmasked.
+    /// Reads one frame of up to 65,535 bytes and returns it as the server's frame, unmasked.
     pub fn read(&mut self) -> io::Result<Vec<u8>> {
-        let mut head = [0; 6];
-        self.reader.read_exact(&mut head)?;
-        let mut payload = vec![0; usize::from(head[1] & 0x7f)];
-        self.reader.read_exact(&mut payload)?;
-        let unmasked = payload.iter().zip(head[2..].iter().cycle()).map(|(byte, key)| byte ^ key);
-        Ok([head[0], head[1] & 0x7f].into_iter().chain(unmasked).collect())
+        let mut frame = self.take(2)?;
+        frame[1] &= 0x7f;
+        let mut length = usize::from(frame[1]);
+        if length == 126 {
+            frame.extend(self.take(2)?);
+            length = usize::from(u16::from_be_bytes([frame[2], frame[3]]));
+        }
+        let (key, payload) = (self.take(4)?, self.take(length)?);
+        frame.extend(payload.iter().zip(key.iter().cycle()).map(|(byte, key)| byte ^ key));
+        Ok(frame)
+    }
+
+    fn take(&mut self, length: usize) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; length];
+        self.reader.read_exact(&mut bytes)?;
+        Ok(bytes)
     }
 }
 
-/// Echoes messages of up to 125 bytes and the close frame, then closes.
+/// Echoes messages of up to 65,535 bytes and the close frame, then closes.
 pub fn websocket_echo(stream: TcpStream) -> io::Result<()> {
     echo(WebSocket::accept(stream)?)
 }

@@ -25,7 +25,7 @@ const OPTIONS: &[Opt] = &[
     Opt::value(
         "only",
         "WORD,...",
-        "cases: an id or its beginning, a kind such as http, or row1 to row10 (default all)",
+        "cases: an id or its beginning, a kind such as http, or a row such as row1 (default all)",
     ),
     Opt::value("server", "NAME,...", "servers, by name (default all)"),
     Opt::list("add", "NAME=COMMAND", "add a server; {addr} in the command becomes HOST:PORT"),
@@ -41,7 +41,7 @@ const OPTIONS: &[Opt] = &[
     Opt::value("report", "FOLDER", "write results.json, README.md and plots into this folder"),
     Opt::value("from", "FILE", "measure nothing; read the results of an earlier run"),
     Opt::list("join", "FILE", "with --from: a later run whose cases replace those of the first"),
-    Opt::switch("list", "print the servers and the cases, and exit"),
+    Opt::switch("list", "print the servers, the cases and how long they take, and exit"),
     Opt::switch("verbose", "print each run"),
 ];
 
@@ -78,8 +78,10 @@ fn run() -> Result<bool, Failure> {
             if args.has("list") {
                 servers.iter().for_each(|server| println!("server {}", server.entrant.name));
                 cases.iter().for_each(|case| println!("case {} (row {}): {}", case.id, case.row, case.title));
+                println!("{}", plan(&args, &servers, &cases)?);
                 return Ok(true);
             }
+            println!("{}", plan(&args, &servers, &cases)?);
             measure(&args, &servers, &cases)?
         }
     };
@@ -149,10 +151,10 @@ fn measure(args: &Args, servers: &[Server], cases: &[&'static Case]) -> Result<R
     if cases.iter().any(|case| case.kind == Kind::Files) {
         site::write(&programs()?)?;
     }
-    let rounds: u32 = args.within("rounds", if args.has("short") { 1 } else { 3 }, [1, 100])?;
+    let (begun, rounds) = (Instant::now(), rounds(args)?);
     let budget = args.within("budget", f64::from(u32::MAX), [0.0, f64::from(u32::MAX)])?;
     let folder: Option<PathBuf> = args.optional("report")?;
-    let deadline = Instant::now() + Duration::from_secs_f64(budget);
+    let deadline = begun + Duration::from_secs_f64(budget);
     let entrants = servers.iter().map(|server| server.entrant.clone()).collect();
     let mut results = Results { conditions: Conditions::here(), servers: entrants, runs: Vec::new() };
     for case in cases {
@@ -174,7 +176,23 @@ fn measure(args: &Args, servers: &[Server], cases: &[&'static Case]) -> Result<R
             report::save(&results, folder)?;
         }
     }
+    println!("\nmeasured {} runs in {:.1} minutes", results.runs.len(), begun.elapsed().as_secs_f64() / 60.0);
     Ok(results)
+}
+
+fn rounds(args: &Args) -> Result<u32, Failure> {
+    Ok(args.within("rounds", if args.has("short") { 1 } else { 3 }, [1, 100])?)
+}
+
+/// Returns how many runs the measurement has, and how long they take at least.
+fn plan(args: &Args, servers: &[Server], cases: &[&'static Case]) -> Result<String, Failure> {
+    let (bench, rounds) = (bench(args)?, rounds(args)?);
+    let runs = cases
+        .iter()
+        .flat_map(|case| servers.iter().filter(|server| server.part(case) == Part::Takes).map(move |_| case));
+    let (count, time) =
+        runs.fold((0, Duration::ZERO), |(count, time), case| (count + rounds, time + rounds * bench.time(case)));
+    Ok(format!("{count} runs, about {:.0} minutes", time.as_secs_f64() / 60.0))
 }
 
 /// Returns the settings of the runs.

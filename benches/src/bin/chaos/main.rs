@@ -9,7 +9,6 @@
 mod attacks;
 mod campaign;
 mod counts;
-mod deflate;
 mod ending;
 mod frame;
 mod peer;

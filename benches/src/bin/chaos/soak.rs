@@ -8,10 +8,10 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use sha1::{Digest as _, Sha1};
+use tidegate_benches::deflate::{Deflate, Inflate};
 
 use crate::Outcome;
 use crate::counts::Counts;
-use crate::deflate::{Deflate, Inflate};
 use crate::frame;
 use crate::peer::Peer;
 use crate::random::Random;
@@ -23,6 +23,9 @@ const CLIENTS_PER_KIND: usize = 3;
 /// The most bytes of several messages that are sent before their echoes are read: less than the buffers on the way
 /// hold, so neither side waits for the other.
 const BATCH_BYTES_MAX: usize = 64 << 10;
+
+/// The compression level of the clients.
+const LEVEL: u32 = 1;
 
 /// The pause between two batches, which leaves the processor to the attacks.
 const PAUSE: Duration = Duration::from_millis(1);
@@ -148,12 +151,12 @@ fn echo(address: SocketAddr, stop: &AtomicBool, random: &mut Random) -> Outcome<
 fn compressed_echo(address: SocketAddr, stop: &AtomicBool, random: &mut Random) -> Outcome<Counts> {
     let mut done = Counts::default();
     let (mut peer, is_reset_each_time) = Peer::upgraded_with_compression(address, "/ws")?;
-    let (mut deflate, mut inflate) = (Deflate::new(is_reset_each_time), Inflate::new());
+    let (mut deflate, mut inflate) = (Deflate::new(LEVEL, is_reset_each_time), Inflate::default());
     while !stop.load(Ordering::Relaxed) {
         let (mut bytes, mut expected) = (Vec::new(), VecDeque::new());
         for length in batch(random) {
             let (first, payload) = message(length, random);
-            let compressed = deflate.message(&payload)?;
+            let compressed = deflate.message(&payload).map_err(|error| error.to_string())?;
             write_message(&mut bytes, first | frame::COMPRESSED, &compressed, random);
             expected.push_back((first, hash(&payload)));
         }
@@ -161,7 +164,7 @@ fn compressed_echo(address: SocketAddr, stop: &AtomicBool, random: &mut Random) 
         for expected in expected {
             let (first, mut payload) = read_message(&mut peer)?;
             if first & frame::COMPRESSED != 0 {
-                payload = inflate.message(&payload)?;
+                payload = inflate.message(&payload).map_err(|error| error.to_string())?.to_vec();
             }
             if (first & !frame::COMPRESSED, hash(&payload)) != expected {
                 return Err(format!("an echo of {} bytes differs", payload.len()));

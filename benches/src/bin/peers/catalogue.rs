@@ -15,13 +15,18 @@ const ALL: &[&str] = &["echo", "broadcast", "http", "churn", "idle"];
 const WITH_FILES: &[&str] = &["echo", "broadcast", "http", "churn", "idle", "files"];
 /// Cases of a server with WebSocket only.
 const WEBSOCKET: &[&str] = &["echo", "broadcast", "churn", "idle"];
+/// Cases of a server with WebSocket only, and permessage-deflate.
+const COMPRESSED: &[&str] = &["echo", "deflate", "broadcast", "churn", "idle"];
 /// Cases of a server with HTTP only.
 const HTTP: &[&str] = &["http"];
 
 /// Why a peer has no HTTP case.
 const NO_HTTP: (&str, &str) = ("http", "a WebSocket library without HTTP responses");
+/// Why a peer has no case with compressed messages.
+const NO_DEFLATE: (&str, &str) = ("deflate", "it has no permessage-deflate");
 /// Why a peer has no WebSocket cases.
 const NO_WEBSOCKET: &[(&str, &str)] = &[
+    ("deflate", "an HTTP server without WebSocket"),
     ("echo", "an HTTP server without WebSocket"),
     ("broadcast", "an HTTP server without WebSocket"),
     ("churn", "an HTTP server without WebSocket"),
@@ -45,6 +50,11 @@ pub struct Peer {
 }
 
 impl Peer {
+    /// Returns whether it can do a case.
+    pub fn has(&self, case: &str) -> bool {
+        self.cases.contains(&case)
+    }
+
     /// Returns the peer as one line of JSON.
     pub fn json(&self) -> String {
         let cannot: serde_json::Map<_, _> =
@@ -73,10 +83,11 @@ pub const PEERS: &[Peer] = &[
     Peer {
         name: "uwebsockets",
         package: "libuwebsockets-sys",
-        cases: ALL,
-        setting: "the uWebSockets bundled with libuwebsockets-sys, built as that crate does (GCC, -O3 -flto, libuv) and \
-                  called through its C interface; TLS unused, no compression; the hub is a topic; it makes its own \
-                  listener and sets TCP_NODELAY itself",
+        cases: &["echo", "deflate", "broadcast", "http", "churn", "idle"],
+        setting: "the uWebSockets bundled with libuwebsockets-sys, built as that crate does (GCC, -O3 -flto, libuv, zlib) and \
+                  called through its C interface; TLS unused; the hub is a topic; it makes its own listener and sets \
+                  TCP_NODELAY itself; compression, where a case has it, by the shared compressor and decompressor, or by \
+                  dedicated ones (256 KiB and 32 KiB) where contexts are kept, always at zlib's default level",
         cannot: &[],
         serve: crate::uwebsockets::serve,
     },
@@ -87,7 +98,7 @@ pub const PEERS: &[Peer] = &[
         setting: "hyper's upgrade, FragmentCollector, unconstrained tasks on tokio's current thread, as in its echo example; \
                   it has no batching, so each reply is one write; the hub is a tokio broadcast channel with the \
                   halves of its unstable-split on two tasks",
-        cannot: &[NO_HTTP],
+        cannot: &[NO_HTTP, NO_DEFLATE],
         serve: fastwebsockets::serve,
     },
     Peer {
@@ -97,7 +108,7 @@ pub const PEERS: &[Peer] = &[
         setting: "batched: feed while messages are available, then flush, as the documentation of its write buffer advises; \
                   read buffer 4 KiB, documented for many connections and the fastest here; tokio's \
                   current thread; the hub is a tokio broadcast channel",
-        cannot: &[NO_HTTP],
+        cannot: &[NO_HTTP, NO_DEFLATE],
         serve: tungstenite::serve,
     },
     Peer {
@@ -107,7 +118,7 @@ pub const PEERS: &[Peer] = &[
         setting: "Router on hyper with pipeline_flush, as in its example serve-with-hyper; WebSocketUpgrade, batched: feed while messages are available, then flush; read buffer \
                   4 KiB as for tokio-tungstenite, which it uses; tokio's current thread; the hub is a tokio broadcast channel, as in its chat example; files by ServeDir of tower-http, whose reads are on tokio's blocking threads, \
                   gzip by its CompressionLayer",
-        cannot: &[],
+        cannot: &[NO_DEFLATE],
         serve: axum::serve,
     },
     Peer {
@@ -116,7 +127,7 @@ pub const PEERS: &[Peer] = &[
         cases: WITH_FILES,
         setting: "HttpServer with one worker and actix-ws, aggregated continuations, client_disconnect_timeout 0; the hub sends to all sessions at \
                   once, as in the chat example of actix-ws; files by actix-files, gzip by its Compress",
-        cannot: &[],
+        cannot: &[NO_DEFLATE],
         serve: actix::serve,
     },
     Peer {
@@ -126,24 +137,25 @@ pub const PEERS: &[Peer] = &[
         setting: "io_uring (feature neon-uring), one worker, its HTTP service and WebSocket dispatcher below the web \
                   layer, default buffers (larger ones were not faster); the hub encodes into each connection's write \
                   buffer. Windows of 16 messages of 256 KiB come back corrupted, at any buffer size",
-        cannot: &[],
+        cannot: &[NO_DEFLATE],
         serve: ntex::serve,
     },
     Peer {
         name: "sockudo-ws",
         package: "sockudo-ws",
-        cases: WEBSOCKET,
+        cases: COMPRESSED,
         setting: "tokio's current thread, write coalescing (its default), feed, and flush at the end of a batch, as its \
-                  Config documents, no automatic pings; the hub is a tokio broadcast channel",
+                  Config documents, no automatic pings; the hub is a tokio broadcast channel; compression by its own zlib-rs",
         cannot: &[NO_HTTP],
         serve: sockudo::serve,
     },
     Peer {
         name: "yawc",
         package: "yawc",
-        cases: WEBSOCKET,
+        cases: COMPRESSED,
         setting: "hyper's upgrade, read buffer 128 KiB, backpressure boundary 64 KiB, and batches flushed when nothing is \
-                  left to read, as in the benchmark of its README; UTF-8 checked; the hub is a tokio broadcast channel",
+                  left to read, as in the benchmark of its README; UTF-8 checked; the hub is a tokio broadcast channel; compression \
+                  by zlib-rs (its feature zlib), with its DeflatePool where each message is compressed by itself",
         cannot: &[NO_HTTP],
         serve: yawc::serve,
     },
@@ -155,6 +167,7 @@ pub const PEERS: &[Peer] = &[
                   reply, as in its echo example",
         cannot: &[
             NO_HTTP,
+            NO_DEFLATE,
             ("broadcast", "its WebSocket cannot be split, and cancelling a read in progress loses data"),
         ],
         serve: monoio::serve,

@@ -29,7 +29,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::OnceLock;
 
-use tidegate_benches::args::{Args, Opt};
+use tidegate_benches::args::{Args, ArgsError, Opt};
+use tidegate_benches::handshake::Context;
+use tidegate_benches::matrix::case::Deflate;
 use tidegate_benches::socket;
 
 /// Result of a server, which ends only when something fails.
@@ -44,6 +46,14 @@ static FOLDER: OnceLock<PathBuf> = OnceLock::new();
 /// Returns the folder of the files; the current one if none is given.
 fn folder() -> &'static Path {
     FOLDER.get().map_or(Path::new("."), PathBuf::as_path)
+}
+
+/// The compression of the echo, if there is any.
+static DEFLATE: OnceLock<Deflate> = OnceLock::new();
+
+/// Returns the compression of the echo, if there is any.
+fn deflate() -> Option<Deflate> {
+    DEFLATE.get().copied()
 }
 
 /// The body of `/plaintext`.
@@ -62,6 +72,8 @@ const USAGE: u8 = 64;
 const OPTIONS: &[Opt] = &[
     Opt::value("addr", "HOST:PORT", "listening address (default 127.0.0.1:9001)"),
     Opt::value("dir", "FOLDER", "folder of the files below /files/"),
+    Opt::value("deflate", "LEVEL", "compress the messages of the echo at this level, 1 to 9"),
+    Opt::value("context", "kept|reset", "with --deflate: the compressors' context after each message (default reset)"),
     Opt::switch("list", "print the peers as lines of JSON and exit; takes no NAME"),
 ];
 
@@ -98,6 +110,15 @@ fn run() -> Outcome {
         .unwrap_or_else(|| ([127, 0, 0, 1], 9001).into());
     if let Some(folder) = args.optional::<PathBuf>("dir").map_err(|error| Usage(error.to_string()))? {
         let _ = FOLDER.set(folder);
+    }
+    let usage = |error: ArgsError| Usage(error.to_string());
+    if args.has("deflate") {
+        if !peer.has("deflate") {
+            return Err(Usage(format!("{name} has no permessage-deflate: omit --deflate")).into());
+        }
+        let level = args.within("deflate", 1, [1, 9]).map_err(usage)?;
+        let context = args.optional("context").map_err(usage)?.unwrap_or(Context::Reset);
+        let _ = DEFLATE.set(Deflate { level, context });
     }
     socket::raise_file_limit()?;
     (peer.serve)(address)

@@ -3,8 +3,10 @@
 use std::net::SocketAddr;
 
 use bytes::{Buf as _, BytesMut};
+use sockudo_ws::deflate::{DeflateConfig, negotiate_server_deflate};
 use sockudo_ws::handshake::{build_response, generate_accept_key, parse_request};
-use sockudo_ws::{Config, Error, Message, Role, WebSocketStream};
+use sockudo_ws::{CompressedWebSocketStream, Config, Error, Message, Role, WebSocketStream};
+use tidegate_benches::handshake::Context;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::broadcast;
@@ -27,16 +29,19 @@ pub fn serve(address: SocketAddr) -> Outcome {
 
 async fn connection(mut stream: TcpStream, hub: broadcast::Sender<Message>) -> Result<(), Error> {
     let mut head = BytesMut::with_capacity(HEAD_BYTES);
-    let is_hub = loop {
+    let (is_hub, agreed) = loop {
         if stream.read_buf(&mut head).await? == 0 {
             return Err(Error::ConnectionClosed);
         }
         let Some((request, taken)) = parse_request(&head)? else { continue };
         let is_hub = request.path == "/hub";
-        let response = build_response(&generate_accept_key(request.key), None, None);
+        let agreed =
+            policy().zip(request.extensions).and_then(|(policy, offer)| negotiate_server_deflate(offer, &policy));
+        let extensions = agreed.as_ref().map(|agreed| agreed.to_response_header());
+        let response = build_response(&generate_accept_key(request.key), None, extensions.as_deref());
         stream.write_all(&response).await?;
         head.advance(taken);
-        break is_hub;
+        break (is_hub, agreed);
     };
     let config = Config::builder()
         .max_message_size(MESSAGE_BYTES_MAX)
@@ -44,7 +49,24 @@ async fn connection(mut stream: TcpStream, hub: broadcast::Sender<Message>) -> R
         .auto_ping(false)
         .idle_timeout(0)
         .build();
-    let ws = WebSocketStream::from_raw_with_leftover(stream, Role::Server, config, Some(head.freeze()));
     let is_data = |message: &Message| matches!(message, Message::Text(_) | Message::Binary(_));
+    if let Some(agreed) = agreed {
+        let leftover = Some(head.freeze());
+        let ws = CompressedWebSocketStream::server_with_leftover(stream, config, agreed.config, leftover);
+        return tokio_server::echo(ws, is_data).await;
+    }
+    let ws = WebSocketStream::from_raw_with_leftover(stream, Role::Server, config, Some(head.freeze()));
     if is_hub { tokio_server::attend(ws, hub, is_data).await } else { tokio_server::echo(ws, is_data).await }
+}
+
+/// Returns the compression that is agreed to, if there is any.
+fn policy() -> Option<DeflateConfig> {
+    let deflate = crate::deflate()?;
+    let is_reset = deflate.context == Context::Reset;
+    Some(DeflateConfig {
+        server_no_context_takeover: is_reset,
+        client_no_context_takeover: is_reset,
+        compression_level: deflate.level,
+        ..DeflateConfig::default()
+    })
 }

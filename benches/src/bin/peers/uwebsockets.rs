@@ -1,4 +1,4 @@
-//! uWebSockets through its C interface: one thread, libuv, TLS unused, no compression, a topic for the hub.
+//! uWebSockets through its C interface: one thread, libuv, TLS unused, a topic for the hub.
 //!
 //! The functions of the interface are called on the thread that runs the application, with pointers they returned to it
 //! and with bytes they copy before they return. They call the handlers of a behaviour without a null check, so all are
@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::ptr;
 
 use libuwebsockets_sys as uws;
+use tidegate_benches::handshake::Context;
 
 use crate::{HELLO, MESSAGE_BYTES_MAX, Outcome};
 
@@ -27,7 +28,13 @@ pub fn serve(address: SocketAddr) -> Outcome {
     let mut listening = false;
     // SAFETY: the C interface documents options of nulls and zeros as none.
     let app = unsafe { uws::uws_create_app(PLAIN, std::mem::zeroed()) };
-    let echoing = behaviour(opened_nothing, echo)?;
+    let echoing = match crate::deflate() {
+        Some(deflate) => uws::uws_socket_behavior_t {
+            compression: compression(deflate.context),
+            ..behaviour(opened_nothing, echo_compressed)?
+        },
+        None => behaviour(opened_nothing, echo)?,
+    };
     let publishing = behaviour(subscribe, publish)?;
     // SAFETY: the application lives until the process ends; its handlers get it as their user data. `host` and
     // `listening` live until `uws_app_run` has returned, and are used only before.
@@ -71,6 +78,18 @@ fn behaviour(opened: Opened, received: Received) -> Result<uws::uws_socket_behav
     })
 }
 
+/// Returns the compressors and decompressors: those that all connections share, or one of the largest for each.
+fn compression(context: Context) -> uws::uws_compress_options_t {
+    match context {
+        Context::Reset => {
+            uws::uws_compress_options_t_SHARED_COMPRESSOR | uws::uws_compress_options_t_SHARED_DECOMPRESSOR
+        }
+        Context::Kept => {
+            uws::uws_compress_options_t_DEDICATED_COMPRESSOR | uws::uws_compress_options_t_DEDICATED_DECOMPRESSOR
+        }
+    }
+}
+
 unsafe extern "C" fn listened(
     socket: *mut uws::us_listen_socket_t,
     _: uws::uws_app_listen_config_t,
@@ -89,6 +108,17 @@ unsafe extern "C" fn echo(
 ) {
     // SAFETY: the connection and the message are live during this call.
     unsafe { uws::uws_ws_send(PLAIN, ws, message, length, opcode) };
+}
+
+unsafe extern "C" fn echo_compressed(
+    ws: *mut uws::uws_websocket_t,
+    message: *const c_char,
+    length: usize,
+    opcode: uws::uws_opcode_t,
+    _: *mut c_void,
+) {
+    // SAFETY: the connection and the message are live during this call.
+    unsafe { uws::uws_ws_send_with_options(PLAIN, ws, message, length, opcode, true, true) };
 }
 
 unsafe extern "C" fn subscribe(ws: *mut uws::uws_websocket_t, _: *mut c_void) {

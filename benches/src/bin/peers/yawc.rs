@@ -10,8 +10,9 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
+use tidegate_benches::handshake::Context;
 use tokio::sync::broadcast;
-use yawc::{Frame, OpCode, Options, WebSocket, WebSocketError};
+use yawc::{CompressionLevel, DeflatePool, Frame, OpCode, Options, WebSocket, WebSocketError};
 
 use crate::{MESSAGE_BYTES_MAX, Outcome, tokio_server};
 
@@ -21,23 +22,23 @@ const READ_BUFFER_BYTES: usize = 128 * 1024;
 /// Queued bytes from which yawc writes before it accepts more, as in its benchmark.
 const BACKPRESSURE_BYTES: usize = 64 * 1024;
 
+/// Compressors that wait for a message, as its documentation advises: the number of threads, and a few more.
+const POOLED_MAX: usize = 4;
+
 pub fn serve(address: SocketAddr) -> Outcome {
     let hub = tokio_server::hub();
+    let options = options();
     tokio_server::serve(address, |stream| {
-        let hub = hub.clone();
+        let (hub, options) = (hub.clone(), options.clone());
         async move {
-            let service = service_fn(|request| accept(request, hub.clone()));
+            let service = service_fn(|request| accept(request, hub.clone(), options.clone()));
             // A connection error ends only this connection.
             let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).with_upgrades().await;
         }
     })
 }
 
-async fn accept(
-    request: Request<Incoming>,
-    hub: broadcast::Sender<Frame>,
-) -> Result<Response<Empty<Bytes>>, WebSocketError> {
-    let is_hub = request.uri().path() == "/hub";
+fn options() -> Options {
     // The limit is exclusive.
     let options = Options::default()
         .without_compression()
@@ -45,6 +46,23 @@ async fn accept(
         .with_limits(MESSAGE_BYTES_MAX + 1, MESSAGE_BYTES_MAX + 1)
         .with_read_buffer_capacity(READ_BUFFER_BYTES)
         .with_backpressure_boundary(BACKPRESSURE_BYTES);
+    let Some(deflate) = crate::deflate() else { return options };
+    let options = options.with_compression_level(CompressionLevel::new(deflate.level));
+    match deflate.context {
+        Context::Kept => options,
+        Context::Reset => options
+            .server_no_context_takeover()
+            .client_no_context_takeover()
+            .with_deflate_pool(DeflatePool::new(POOLED_MAX)),
+    }
+}
+
+async fn accept(
+    request: Request<Incoming>,
+    hub: broadcast::Sender<Frame>,
+    options: Options,
+) -> Result<Response<Empty<Bytes>>, WebSocketError> {
+    let is_hub = request.uri().path() == "/hub";
     let (response, upgrade) = WebSocket::upgrade_with_options(request, options)?;
     tokio::spawn(async move {
         // Its stream ends after an error instead of returning it.

@@ -20,11 +20,13 @@ use draw::{Bars, Lines, Panel, Series};
 /// Cases with a plot of latency quantiles.
 const LATENCIES: [&str; 3] = ["echo-512", "echo-1", "broadcast-64-1k"];
 
-const OURS: [(&str, RGBColor); 4] = [
+const OURS: [(&str, RGBColor); 6] = [
     ("inline", RGBColor(200, 30, 30)),
     ("same-core", RGBColor(240, 120, 40)),
+    ("events", RGBColor(140, 0, 50)),
     ("portable", RGBColor(160, 60, 110)),
     ("portable-same-core", RGBColor(200, 140, 110)),
+    ("portable-events", RGBColor(190, 110, 160)),
 ];
 const LIMITS: [(&str, RGBColor); 2] = [("raw-uring", RGBColor(20, 20, 20)), ("raw-epoll", RGBColor(120, 120, 120))];
 const UWEBSOCKETS_COLOUR: RGBColor = RGBColor(25, 80, 200);
