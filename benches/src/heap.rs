@@ -115,12 +115,12 @@ impl Counts {
     }
 }
 
-/// Memory that the system's allocator has taken from the kernel, and the part of it that is in use, in bytes.
+/// Memory of the system's allocator, in bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Allocator {
-    /// All of it.
+    /// What it has taken from the kernel.
     pub taken: u64,
-    /// Blocks in use with their headers and what their sizes were rounded up by.
+    /// The part in use: blocks in use with their headers and what their sizes were rounded up by.
     pub used: u64,
 }
 

@@ -21,6 +21,8 @@ const KINDS_MAX: usize = 10;
 pub struct Reading {
     /// Resident anonymous memory of this process.
     user: u64,
+    /// The part of it that is the receive buffers of rings.
+    buffers: u64,
     heap: Counts,
     allocator: Allocator,
     /// Memory of the kernel, for the whole system.
@@ -36,6 +38,7 @@ impl Reading {
             heap: HEAP.counts(),
             allocator: Allocator::now(),
             user: memory::user(std::process::id())?,
+            buffers: memory::huge_page_areas(std::process::id())?,
             kernel: Kernel::now()?,
             slabs: memory::slabs(),
             available: memory::available()?,
@@ -104,19 +107,18 @@ pub fn parts(running: &Running, connections: u64, before: &Reading, after: &Read
     let growth = Growth { count: connections, before, after };
     let heap = after.heap.since(&before.heap);
     let (blocks, tables) = (heap.counted_bytes(), heap.large_bytes);
-    let user = after.user as i64 - before.user as i64;
-    let used = after.allocator.used as i64 - before.allocator.used as i64;
-    let taken = after.allocator.taken as i64 - before.allocator.taken as i64;
-    let pages = (user - taken).max(0);
+    let headers = after.allocator.used as i64 - before.allocator.used as i64 - blocks - tables;
+    let buffers = after.buffers as i64 - before.buffers as i64;
+    let rest = after.user as i64 - before.user as i64 - blocks - headers - buffers;
     println!(
-        "  user bytes each: blocks {}, tables {}, the allocator's headers {} and free memory {}, other pages {} (receive \
-         buffers, stacks: {} KiB per worker)",
+        "  user bytes each: blocks {}, their headers {}, receive buffers {} ({} KiB per worker), tables, stacks and free \
+         memory {} (tables reserve {})",
         growth.each(blocks),
-        growth.each(tables),
-        growth.each(used - blocks - tables),
-        growth.each(user - pages - used),
-        growth.each(pages),
-        pages / 1024 / running.stats().len().max(1) as i64
+        growth.each(headers),
+        growth.each(buffers),
+        after.buffers / 1024 / running.stats().len().max(1) as u64,
+        growth.each(rest),
+        growth.each(tables)
     );
     let kinds = heap.blocks().into_iter().filter(|(_, count)| *count as u64 * 20 > connections);
     let kinds: Vec<_> = kinds

@@ -25,6 +25,9 @@ use crate::ring::{Completion, Ring};
 const SUBMISSIONS_MAX: u32 = 512;
 const COMPLETIONS_MAX: u32 = 2048;
 
+/// The most connections to one server without addresses of the client's choice: those the kernel finds ports for.
+const UNBOUND_MAX: usize = 28_000;
+
 /// The most completions that are waited for at a time. The thread sleeps once for all of them.
 const WANTED_MAX: usize = 256;
 
@@ -69,6 +72,8 @@ pub(super) struct Crew {
     threads: usize,
     server: &'static SockAddr,
     request: &'static [u8],
+    /// Whether the kernel can bind sockets by an operation. Otherwise it chooses the ports, of one address.
+    can_bind: bool,
     /// The last response head that was right: most are like it.
     head: Vec<u8>,
     banks: Vec<Bank>,
@@ -80,17 +85,19 @@ pub(super) struct Crew {
 impl Crew {
     /// Makes a ring for each of `firsts`, the numbers of the first connections of rings.
     pub(super) fn new(shared: Arc<Shared>, firsts: &[usize], threads: usize) -> Result<Self, LoadError> {
-        let mut banks = Vec::with_capacity(firsts.len());
+        let (mut banks, mut can_bind) = (Vec::with_capacity(firsts.len()), false);
         for first in firsts {
             let ring = Ring::sized(SUBMISSIONS_MAX, COMPLETIONS_MAX)?;
             let mut probe = Probe::new();
             ring.submitter().register_probe(&mut probe)?;
-            if !operations::are_supported(&probe) {
-                let missing = "io_uring cannot bind sockets here: Linux 6.11 or later is required";
-                return Err(io::Error::new(io::ErrorKind::Unsupported, missing).into());
-            }
+            can_bind = operations::can_bind(&probe);
             ring.submitter().register_files_sparse(shared.per_ring as u32)?;
             banks.push(Bank { ring, first: *first, open: 0, in_progress: 0 });
+        }
+        if !can_bind && shared.plan.connections > UNBOUND_MAX {
+            let error =
+                format!("more than {UNBOUND_MAX} connections need Linux 6.11, which can bind sockets by io_uring");
+            return Err(io::Error::new(io::ErrorKind::Unsupported, error).into());
         }
         let request = shared.plan.upgrade.as_ref().map_or_else(Vec::new, |upgrade| upgrade.request().to_vec());
         Ok(Self {
@@ -98,6 +105,7 @@ impl Crew {
             request: request.leak(),
             shared,
             threads,
+            can_bind,
             head: Vec::new(),
             banks,
             places: Places::new(0, 0),
@@ -225,7 +233,9 @@ impl Crew {
     /// Chains the operations that open a connection.
     fn opening(&mut self, tag: Tag) {
         self.chain.socket(tag, i32::from(self.server.family()));
-        if let Some(source) = self.shared.sources.take() {
+        if self.can_bind
+            && let Some(source) = self.shared.sources.take()
+        {
             self.chain.bind(tag, self.places.set_source(tag.place, operations::socket_address(source)));
         }
         self.chain.connect(tag, self.server);

@@ -114,7 +114,8 @@ impl Fleet {
     /// Starts the threads and makes their rings. Nothing is connected yet.
     ///
     /// # Errors
-    /// If the limit of open files cannot be read or raised, or the kernel lacks the operations (Linux 6.11 has all).
+    /// If the limit of open files cannot be read or raised, or io_uring is forbidden, or the kernel is older than Linux
+    /// 6.11 and there are more connections than ports of one address.
     pub fn new(plan: Plan) -> Result<Self, LoadError> {
         let files = socket::raise_file_limit()?;
         let rings = plan.connections.div_ceil(files).max(1);

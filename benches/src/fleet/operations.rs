@@ -118,11 +118,9 @@ pub(super) fn socket_address(address: SocketAddrV4) -> libc::sockaddr_in {
     }
 }
 
-/// Returns whether the kernel has all operations.
-pub(super) fn are_supported(probe: &Probe) -> bool {
-    [opcode::Socket::CODE, opcode::Bind::CODE, opcode::Connect::CODE, opcode::Send::CODE, opcode::Recv::CODE]
-        .iter()
-        .all(|code| probe.is_supported(*code))
+/// Returns whether the kernel can bind a socket by an operation (Linux 6.11).
+pub(super) fn can_bind(probe: &Probe) -> bool {
+    probe.is_supported(opcode::Bind::CODE)
 }
 
 #[cfg(test)]

@@ -51,6 +51,29 @@ pub fn user(pid: u32) -> io::Result<u64> {
     kibibytes(&text, "Pss_Anon:").ok_or_else(|| missing("Pss_Anon"))
 }
 
+/// Returns the resident memory of a process's mappings that ask for huge pages (`MADV_HUGEPAGE`), as the receive buffers
+/// of Tidegate's rings do, in bytes. It is 0 where the kernel has no huge pages.
+///
+/// # Errors
+/// If the process is gone or its memory may not be read.
+pub fn huge_page_areas(pid: u32) -> io::Result<u64> {
+    Ok(areas_with_flag(&fs::read_to_string(format!("/proc/{pid}/smaps"))?, "hg"))
+}
+
+/// Returns the anonymous memory of the mappings with a flag.
+fn areas_with_flag(smaps: &str, flag: &str) -> u64 {
+    let (mut sum, mut anonymous) = (0, 0);
+    for line in smaps.lines() {
+        if let Some(bytes) = kibibytes(line, "Anonymous:") {
+            anonymous = bytes;
+        } else if let Some(flags) = line.strip_prefix("VmFlags:") {
+            sum += if flags.split_ascii_whitespace().any(|known| known == flag) { anonymous } else { 0 };
+            anonymous = 0;
+        }
+    }
+    sum
+}
+
 /// Returns the memory that programs could still take, in bytes.
 ///
 /// # Errors
@@ -118,6 +141,13 @@ mod tests {
         let text = "sockets: used 9\nTCP: inuse 3 orphan 0 tw 9 alloc 3 mem 296\nUDP: inuse 0 mem 2\n";
         assert_eq!(socket_pages(text), Some(296));
         assert_eq!(socket_pages("UDP: inuse 0 mem 2"), None);
+    }
+
+    #[test]
+    fn areas_are_told_apart_by_their_flags() {
+        let area = |bytes, flags| format!("7f0-7f1 rw-p 0\nSize:  99 kB\nAnonymous:  {bytes} kB\nVmFlags: {flags}\n");
+        let smaps = [area(4, "rd wr hg sd"), area(8, "rd wr"), area(16, "hg"), area(32, "nh")].concat();
+        assert_eq!(areas_with_flag(&smaps, "hg"), 20 * 1024);
     }
 
     #[test]
