@@ -89,7 +89,7 @@ fn main() -> ExitCode {
 fn run(options: &Options) -> tidegate::Result<bool> {
     let (url, connections): (String, usize) = (options.value("URL"), options.value("--connections"));
     let workers = match options.value("--workers") {
-        0 => std::thread::available_parallelism()?.get().max(connections.div_ceil(table_room())),
+        0 => connections.div_ceil(table_room()).max(std::thread::available_parallelism().map_or(1, usize::from)),
         given => given,
     };
     // The same number for each worker, so that their tables fill evenly.

@@ -51,6 +51,12 @@ fn a_broadcast_reaches_all() {
 }
 
 #[test]
+fn unix_domain_sockets_serve_too() {
+    let text = printed(&["--connections", "300", "--unix", "--active", "10", "--broadcast"]);
+    assert!(text.contains("opened 290 in ") && text.contains("broadcast to 300 WebSockets received in "), "{text}");
+}
+
+#[test]
 fn workers_and_waves_can_be_chosen() {
     let text = printed(&["--connections", "200", "--workers", "5", "--client-threads", "3", "--opening", "7"]);
     assert!(text.contains("\n5 workers started in ") && text.contains("opened 200 in "), "{text}");

@@ -20,6 +20,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use socket2::SockAddr;
 use tidegate_benches::error::LoadError;
 use tidegate_benches::fleet::{Exchange, Fleet, Lines, Plan};
 use tidegate_benches::handshake::Upgrade;
@@ -77,11 +78,12 @@ pub struct RoundTrips {
 }
 
 impl Client {
-    /// Starts the process, for up to `connections` connections to `server`.
-    pub fn start(server: SocketAddr, connections: usize, threads: usize, opening: usize) -> Outcome<Self> {
+    /// Starts the process, for up to `connections` connections to `server`: an address, or `@` and the name of a
+    /// Unix-domain socket.
+    pub fn start(server: &str, connections: usize, threads: usize, opening: usize) -> Outcome<Self> {
         let numbers = [connections, threads, opening].map(|number| number.to_string());
         let mut child = Command::new(std::env::current_exe()?)
-            .args(["client", &server.to_string()])
+            .args(["client", server])
             .args(numbers)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -179,10 +181,13 @@ impl fmt::Display for RoundTrips {
 /// Runs the client process.
 pub fn serve(arguments: &[String]) -> Outcome<()> {
     let [server, connections, threads, opening] = arguments else { return Err("a client has 4 arguments".into()) };
-    let server: SocketAddr = server.parse()?;
+    let (address, host) = match server.strip_prefix('@') {
+        Some(name) => (SockAddr::unix(format!("\0{name}"))?, "localhost"),
+        None => (server.parse::<SocketAddr>()?.into(), server.as_str()),
+    };
     let plan = Plan {
-        address: server,
-        upgrade: Some(Upgrade::new(&server.to_string(), "/ws", 0)),
+        server: address,
+        upgrade: Some(Upgrade::new(host, "/ws", 0)),
         connections: connections.parse()?,
         threads: threads.parse()?,
         opening_max: opening.parse()?,

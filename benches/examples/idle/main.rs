@@ -40,6 +40,9 @@ const MEMORY_LEFT_MIN: u64 = 256 << 20;
 const BACKLOG_MIN: usize = 256;
 const BACKLOG_MAX: usize = 4096;
 
+/// The most handshakes in progress over a Unix-domain socket: fewer than its queue holds. A full one refuses clients.
+const UNIX_OPENING_MAX: usize = 1024;
+
 fn main() -> Outcome<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if let [mode, arguments @ ..] = &arguments[..]
@@ -60,16 +63,21 @@ fn main() -> Outcome<()> {
             ("--workers N", "0", "workers of the server; 0 is as many as the file tables require"),
             ("--client-threads N", "0", "threads of the client; 0 is one per core"),
             ("--opening N", "4096", "handshakes in progress at a time"),
+            ("--unix", "", "connect over a Unix-domain socket, whose ends take less memory of the kernel"),
         ],
     );
     let layout = Layout::of(&options)?;
     let before_start = Reading::now()?;
     let begin = Instant::now();
-    let (running, hub) = server::start(&options, layout.workers, layout.backlog)?;
+    let unix = options.given("--unix").map(|_| format!("@tidegate-idle-{}", std::process::id()));
+    let (running, hub) = server::start(&options, layout.workers, layout.backlog, unix.as_deref())?;
     println!("serving on {}", running.summary());
     report::workers(&running, begin.elapsed(), &before_start, &Reading::now()?);
-    let address = running.local_addr().ok_or("no address")?;
-    let mut client = Client::start(address, layout.connections, layout.client_threads, layout.opening)?;
+    let address = match unix {
+        Some(name) => name,
+        None => running.local_addr().ok_or("no address")?.to_string(),
+    };
+    let mut client = Client::start(&address, layout.connections, layout.client_threads, layout.opening)?;
     measure(&running, &mut client, &layout, hub.as_ref())?;
     client.end()?;
     let ended = running.shutdown(Shutdown::default());
@@ -90,10 +98,12 @@ struct Layout {
 impl Layout {
     fn of(options: &Options) -> Outcome<Self> {
         let connections: usize = options.value("--connections");
-        let opening = options.value::<usize>("--opening").max(1);
+        let is_unix = options.given("--unix").is_some();
+        let opening = options.value::<usize>("--opening").clamp(1, if is_unix { UNIX_OPENING_MAX } else { usize::MAX });
         let cores = std::thread::available_parallelism()?.get();
         let files = raise_file_limit()?;
-        let least = connections.div_ceil(files).max(cores);
+        // All workers share the queue of a Unix-domain socket.
+        let least = if is_unix { 1 } else { connections.div_ceil(files).max(cores) };
         let backlog = (opening * 2 / least).clamp(BACKLOG_MIN, BACKLOG_MAX);
         let workers = match options.value("--workers") {
             // Other engines share one table among all workers.

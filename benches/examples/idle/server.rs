@@ -9,8 +9,9 @@ use tidegate::websocket::{EventHandler, EventSocket, Registration, Upgrade};
 use crate::Outcome;
 use crate::options::Options;
 
-/// Starts the server on a free port. Returns it with the hub of all its WebSockets, if there is to be a broadcast.
-pub fn start(options: &Options, workers: usize, backlog: usize) -> Outcome<(Running, Option<Hub>)> {
+/// Starts the server, on a free port or on the Unix-domain socket `unix`. Returns it with the hub of all its WebSockets,
+/// if there is to be a broadcast.
+pub fn start(options: &Options, workers: usize, backlog: usize, unix: Option<&str>) -> Outcome<(Running, Option<Hub>)> {
     let hub = options.given("--broadcast").map(|_| Hub::default());
     let upgrade = match options.value::<usize>("--future-bytes") {
         0 => upgrade::<0>(options, hub.clone()),
@@ -25,7 +26,12 @@ pub fn start(options: &Options, workers: usize, backlog: usize) -> Outcome<(Runn
         .workers(workers)
         .backlog(backlog);
     let app = Router::new().get("/ws", upgrade);
-    Ok((Server::builder(app).bind("127.0.0.1:0")?.config(config).start()?, hub))
+    let server = Server::builder(app);
+    let server = match unix {
+        Some(name) => server.bind_unix(name),
+        None => server.bind("127.0.0.1:0")?,
+    };
+    Ok((server.config(config).start()?, hub))
 }
 
 /// Returns an echo whose handler needs `BYTES` of memory for a message.

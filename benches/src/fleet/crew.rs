@@ -94,14 +94,14 @@ impl Crew {
             ring.submitter().register_files_sparse(shared.per_ring as u32)?;
             banks.push(Bank { ring, first: *first, open: 0, in_progress: 0 });
         }
-        if !can_bind && shared.plan.connections > UNBOUND_MAX {
+        if !can_bind && shared.plan.connections > UNBOUND_MAX && !shared.plan.server.is_unix() {
             let error =
                 format!("more than {UNBOUND_MAX} connections need Linux 6.11, which can bind sockets by io_uring");
             return Err(io::Error::new(io::ErrorKind::Unsupported, error).into());
         }
         let request = shared.plan.upgrade.as_ref().map_or_else(Vec::new, |upgrade| upgrade.request().to_vec());
         Ok(Self {
-            server: Box::leak(Box::new(shared.plan.address.into())),
+            server: Box::leak(Box::new(shared.plan.server.clone())),
             request: request.leak(),
             shared,
             threads,

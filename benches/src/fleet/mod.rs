@@ -12,12 +12,13 @@ mod crew;
 mod operations;
 mod source;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
+
+use socket2::SockAddr;
 
 use crate::error::LoadError;
 use crate::handshake::Upgrade;
@@ -36,8 +37,8 @@ const RECEIVE_BYTES_MIN: usize = 512;
 /// What a fleet connects to, and its bounds.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// Address of the server, IPv4 or IPv6.
-    pub address: SocketAddr,
+    /// Address of the server: TCP, or a Unix-domain socket.
+    pub server: SockAddr,
     /// The opening handshake of each connection; `None` connects without one.
     pub upgrade: Option<Upgrade>,
     /// The most connections.
@@ -122,7 +123,7 @@ impl Fleet {
         let per_ring = plan.connections.div_ceil(rings).max(1);
         let threads = plan.threads.clamp(1, rings);
         let (answered, answers) = channel();
-        let sources = Sources::of(plan.address);
+        let sources = Sources::of(&plan.server);
         let shared = Arc::new(Shared {
             plan,
             sources,

@@ -3,8 +3,10 @@
 //! A connection is told apart by its local address and port. The client chooses both itself, one after the other: the
 //! kernel's choice of a port gets slow once many of an address's ports are taken.
 
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::atomic::{AtomicUsize, Ordering};
+
+use socket2::SockAddr;
 
 /// The ports of an address that are used. Those below are the usual ones of listeners.
 const FIRST_PORT: usize = 10_000;
@@ -26,8 +28,8 @@ pub(super) struct Sources {
 
 impl Sources {
     /// Returns the sources of connections to `server`: none unless that is an IPv4 loopback address.
-    pub(super) fn of(server: SocketAddr) -> Self {
-        let is_loopback = server.is_ipv4() && server.ip().is_loopback();
+    pub(super) fn of(server: &SockAddr) -> Self {
+        let is_loopback = server.as_socket_ipv4().is_some_and(|server| server.ip().is_loopback());
         // Each process begins elsewhere, because the ports of the one before can be in TIME_WAIT.
         let begin = std::process::id() as usize * ADDRESSES_PER_PROCESS % ADDRESSES * PORTS;
         Self { is_loopback, next: AtomicUsize::new(begin) }
@@ -61,8 +63,9 @@ mod tests {
 
     #[test]
     fn only_ipv4_loopback_servers_have_sources() {
-        let take = |server: &str| Sources::of(server.parse().unwrap()).take();
+        let take = |server: &str| Sources::of(&server.parse::<std::net::SocketAddr>().unwrap().into()).take();
         assert!(take("127.0.0.1:80").is_some());
         assert_eq!((take("[::1]:80"), take("192.0.2.1:80")), (None, None));
+        assert_eq!(Sources::of(&SockAddr::unix("socket").unwrap()).take(), None);
     }
 }

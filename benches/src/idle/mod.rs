@@ -58,7 +58,7 @@ pub fn run(idle: &Idle) -> Result<Report, LoadError> {
     let script: &'static Script = Box::leak(Box::new(Script::new(&shape).ok_or(LoadError::TooLarge)?));
     let is_websocket = protocol == Protocol::WebSocket;
     let mut fleet = Fleet::new(Plan {
-        address,
+        server: address.into(),
         upgrade: is_websocket.then(|| Upgrade::new(&address.to_string(), &idle.path, 0)),
         connections,
         threads: 1,

@@ -1,6 +1,6 @@
 //! Tests of the fleet: connections as direct descriptors.
 
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,7 +17,7 @@ const HELLO: Lines = (b"\x81\x85\0\0\0\0hello", b"\x81\x05hello");
 
 fn plan(address: SocketAddr, connections: usize) -> Plan {
     Plan {
-        address,
+        server: address.into(),
         upgrade: Some(Upgrade::new("localhost", "/ws", 3)),
         connections,
         threads: 2,
@@ -53,7 +53,7 @@ fn each_connection_exchanges_its_own_lines() {
         let asked = Arc::clone(&asked);
         move |number: usize| -> Lines {
             asked.fetch_max(number, Ordering::Relaxed);
-            if number % 2 == 0 { HELLO } else { (b"\x82\x81\0\0\0\0!", b"\x82\x01!") }
+            if number.is_multiple_of(2) { HELLO } else { (b"\x82\x81\0\0\0\0!", b"\x82\x01!") }
         }
     };
     let both = Exchange { lines: Arc::new(lines), rounds: 3, timed: true, ..exchange(HELLO, 100) };
@@ -88,6 +88,25 @@ fn a_message_that_nobody_asked_for_is_received_too() {
     open(&mut fleet, 30).unwrap();
     fleet.exchange(&exchange((HELLO.0, b""), 30)).unwrap();
     fleet.exchange(&exchange((b"", b"\x82\x04news"), 30)).unwrap();
+}
+
+#[test]
+fn unix_domain_sockets_are_connected_to() {
+    let name = format!("\0tidegate-fleet-{}", std::process::id());
+    let name = socket2::SockAddr::unix(name).unwrap();
+    let listener = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None).unwrap();
+    listener.bind(&name).unwrap();
+    listener.listen(64).unwrap();
+    let plan = Plan { server: name, upgrade: None, ..plan(([127, 0, 0, 1], 1).into(), 30) };
+    let mut fleet = Fleet::new(plan).unwrap();
+    open(&mut fleet, 30).unwrap();
+    fleet.exchange(&exchange((HELLO.0, b""), 30)).unwrap();
+    for _ in 0..30 {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut bytes = vec![0; HELLO.0.len()];
+        stream.read_exact(&mut bytes).unwrap();
+        assert_eq!(bytes, HELLO.0);
+    }
 }
 
 #[test]
