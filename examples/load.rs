@@ -39,6 +39,8 @@ use tidegate::websocket::{Connect, Error, connect};
 /// Connections that each worker opens at a time, and all of them at least.
 const OPENING_PER_WORKER: usize = 64;
 const OPENING_MIN: usize = 256;
+/// Maximum wait for the server's close frame, when all connections are closed at once.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Connections from one loopback address: those for which Linux finds a port quickly.
 const PORTS_PER_ADDRESS: usize = 14_000;
 
@@ -94,8 +96,10 @@ fn run(options: &Options) -> tidegate::Result<bool> {
     };
     // The same number for each worker, so that their tables fill evenly.
     let opening = (workers * OPENING_PER_WORKER).max(OPENING_MIN.next_multiple_of(workers));
+    // What is measured is what is sent, so no pings; and closing very many takes a while.
+    let config = WebSocketConfig::client().keepalive(None).close_timeout(CLOSE_TIMEOUT);
     let load = Arc::new(Load {
-        connect: trust::apply(connect(&*url), options)?,
+        connect: trust::apply(connect(&*url).config(config), options)?,
         is_loopback: url.contains("://127."),
         connections,
         depth: options.value("--depth"),
