@@ -9,8 +9,8 @@ use tidegate::websocket::{EventHandler, EventSocket, Registration, Upgrade};
 use crate::Outcome;
 use crate::options::Options;
 
-/// Starts the server, on a free port or on the Unix-domain socket `unix`. Returns it with the hub of all its WebSockets,
-/// if there is to be a broadcast.
+/// Starts the server, on a free port or on the Unix-domain socket `unix`. Returns it with the hub of all WebSockets, if
+/// there is to be a broadcast.
 pub fn start(options: &Options, workers: usize, backlog: usize, unix: Option<&str>) -> Outcome<(Running, Option<Hub>)> {
     let hub = options.given("--broadcast").map(|_| Hub::default());
     let upgrade = match options.value::<usize>("--future-bytes") {

@@ -51,8 +51,8 @@ pub fn user(pid: u32) -> io::Result<u64> {
     kibibytes(&text, "Pss_Anon:").ok_or_else(|| missing("Pss_Anon"))
 }
 
-/// Returns the resident memory of a process's mappings that ask for huge pages (`MADV_HUGEPAGE`), as the receive buffers
-/// of Tidegate's rings do, in bytes. It is 0 where the kernel has no huge pages.
+/// Returns the resident memory of a process's mappings that ask for huge pages (`MADV_HUGEPAGE`), in bytes: in a
+/// Tidegate server the receive buffers of rings. It is 0 where the kernel has no huge pages.
 ///
 /// # Errors
 /// If the process is gone or its memory may not be read.
