@@ -7,6 +7,8 @@
 //! ```
 //! `--depth` messages are under way on each connection; with 0 the connections only stay open. One address has about
 //! 28,000 ports for connections to one server, so against a loopback address the connections come from many of them.
+//! On io_uring they are direct descriptors, and the limit of open files bounds those of each worker: by default there
+//! are as many workers as the connections need.
 
 mod support {
     pub mod gate;
@@ -34,8 +36,11 @@ use tidegate::engine::{Engine, LocalTask, block_on, spawn_local};
 use tidegate::prelude::*;
 use tidegate::websocket::{Connect, Error, connect};
 
-/// Connections that are being opened at a time.
-const OPENING_MAX: usize = 256;
+/// Connections that each worker opens at a time, and all of them at least.
+const OPENING_PER_WORKER: usize = 64;
+const OPENING_MIN: usize = 256;
+/// Maximum wait for the server's close frame, when all connections are closed at once.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Connections from one loopback address: those for which Linux finds a port quickly.
 const PORTS_PER_ADDRESS: usize = 14_000;
 
@@ -46,7 +51,8 @@ struct Load {
     connections: usize,
     depth: usize,
     payload: Bytes,
-    next: AtomicUsize,
+    /// Tasks that open connections, in turn.
+    opening: usize,
     opened: AtomicUsize,
     /// Open once all connections are.
     start: Gate,
@@ -66,7 +72,7 @@ fn main() -> ExitCode {
         ("--seconds S", "5", "time to measure, once all are open"),
         ("--size BYTES", "64", "payload of a message"),
         ("--depth N", "1", "messages under way on each connection; 0 holds it open"),
-        ("--workers N", "0", "worker threads; 0 is one per core"),
+        ("--workers N", "0", "worker threads; 0 is one per core, and more if their file tables are too small"),
         ("--engine auto|uring|portable", "auto", "auto takes io_uring if it is available, else portable"),
     ];
     let about = "Opens WebSockets, and measures echoes on all of them.";
@@ -83,14 +89,22 @@ fn main() -> ExitCode {
 
 /// Returns whether there were no errors.
 fn run(options: &Options) -> tidegate::Result<bool> {
-    let (url, connections): (String, _) = (options.value("URL"), options.value("--connections"));
+    let (url, connections): (String, usize) = (options.value("URL"), options.value("--connections"));
+    let workers = match options.value("--workers") {
+        0 => connections.div_ceil(table_room()).max(std::thread::available_parallelism().map_or(1, usize::from)),
+        given => given,
+    };
+    // The same number for each worker, so that their tables fill evenly.
+    let opening = (workers * OPENING_PER_WORKER).max(OPENING_MIN.next_multiple_of(workers));
+    // What is measured is what is sent, so no pings; and closing very many takes a while.
+    let config = WebSocketConfig::client().keepalive(None).close_timeout(CLOSE_TIMEOUT);
     let load = Arc::new(Load {
-        connect: trust::apply(connect(&*url), options)?,
+        connect: trust::apply(connect(&*url).config(config), options)?,
         is_loopback: url.contains("://127."),
         connections,
         depth: options.value("--depth"),
         payload: vec![b'x'; options.value("--size")].into(),
-        next: AtomicUsize::new(0),
+        opening,
         opened: AtomicUsize::new(0),
         start: Gate::default(),
         stop: Gate::default(),
@@ -99,13 +113,15 @@ fn run(options: &Options) -> tidegate::Result<bool> {
         latencies: Latencies::default(),
         errors: Mutex::default(),
     });
-    let config = Config::default().engine(options.value("--engine")).workers(options.value("--workers"));
+    // The tasks do little between two waits, so they need no threads of their own.
+    let config =
+        Config::default().engine(options.value("--engine")).workers(workers).placement(HandlerPlacement::Inline);
     let running = Engine::client(config.connections_max(connections.max(1)))?;
     let begin = Instant::now();
-    let opening: Vec<_> = (0..connections.clamp(1, OPENING_MAX))
-        .map(|_| {
+    let opening: Vec<_> = (0..opening)
+        .map(|first| {
             let load = Arc::clone(&load);
-            running.spawn(move || open(load))
+            running.spawn(move || open(load, first))
         })
         .collect();
     let held: Vec<_> = opening.into_iter().filter_map(block_on).collect();
@@ -146,14 +162,18 @@ impl Load {
     }
 }
 
-/// Opens connections, one after the other, until all are open. Returns their tasks.
-async fn open(load: Arc<Load>) -> Vec<LocalTask<()>> {
+/// Returns how many connections a worker's file table is planned to hold: the limit of open files less a few others.
+fn table_room() -> usize {
+    let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    let line = limits.lines().find(|line| line.starts_with("Max open files"));
+    let files = line.and_then(|line| line.split_whitespace().nth(3)?.parse().ok()).unwrap_or(1024);
+    std::cmp::max(files, 128) - 64
+}
+
+/// Opens every `opening`th connection from number `first` on, one after the other. Returns their tasks.
+async fn open(load: Arc<Load>, first: usize) -> Vec<LocalTask<()>> {
     let mut tasks = Vec::new();
-    loop {
-        let number = load.next.fetch_add(1, Ordering::Relaxed);
-        if number >= load.connections {
-            return tasks;
-        }
+    for number in (first..load.connections).step_by(load.opening) {
         let mut connect = load.connect.clone();
         if let Some(address) = load.source(number) {
             connect = connect.local_address(address);
@@ -172,6 +192,7 @@ async fn open(load: Arc<Load>) -> Vec<LocalTask<()>> {
             Err(error) => load.note(&error),
         }
     }
+    tasks
 }
 
 /// Sends messages and takes their echoes until the measurement ends.

@@ -70,6 +70,44 @@ pub fn process_times(pid: u32) -> io::Result<Times> {
     Ok(sum)
 }
 
+/// Processor time of a process in its own code and in the kernel, by the kernel's ticks of 10 ms.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Shares {
+    /// Time in user mode.
+    pub user: Duration,
+    /// Time in the kernel.
+    pub kernel: Duration,
+}
+
+impl Shares {
+    /// Returns the times of a process up to now, of ended threads too.
+    ///
+    /// # Errors
+    /// If the process is gone or its times cannot be read.
+    pub fn of(pid: u32) -> io::Result<Self> {
+        let text = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+        // SAFETY: sysconf only looks up a number.
+        let ticks_per_s = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };
+        parse_stat(&text, f64::from(i32::try_from(ticks_per_s).unwrap_or(100)))
+            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "invalid stat: must have 15 fields"))
+    }
+
+    /// Returns the times added since `earlier`.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Self {
+        let kernel = self.kernel.saturating_sub(earlier.kernel);
+        Self { user: self.user.saturating_sub(earlier.user), kernel }
+    }
+}
+
+/// Parses the fields `utime` and `stime`. The second field is a name in parentheses that can contain anything.
+fn parse_stat(stat: &str, ticks_per_s: f64) -> Option<Shares> {
+    let (_, rest) = stat.rsplit_once(')')?;
+    let mut times = rest.split_ascii_whitespace().skip(11).map(|ticks| ticks.parse::<u32>());
+    let mut next = || Some(Duration::from_secs_f64(f64::from(times.next()?.ok()?) / ticks_per_s));
+    Some(Shares { user: next()?, kernel: next()? })
+}
+
 /// Parses the first two of the three numbers in `schedstat`, in nanoseconds.
 fn parse(schedstat: &str) -> Option<Times> {
     let mut numbers = schedstat.split_ascii_whitespace().map(str::parse);
@@ -95,6 +133,15 @@ mod tests {
         assert_eq!(parse(""), None);
         assert_eq!(parse("1"), None);
         assert_eq!(parse("x 1 2"), None);
+    }
+
+    #[test]
+    fn shares_are_the_fourteenth_and_fifteenth_field() {
+        let stat = "7 (a) b) S 4 5 6 7 8 9 10 11 12 13 250 31 16";
+        let shares = Shares { user: Duration::from_millis(2500), kernel: Duration::from_millis(310) };
+        assert_eq!(parse_stat(stat, 100.0), Some(shares));
+        assert_eq!(parse_stat("7 (a) S 4", 100.0), None);
+        assert!(Shares::of(std::process::id()).is_ok());
     }
 
     #[test]

@@ -87,14 +87,6 @@ pub enum LoadError {
         /// State of the connection.
         state: &'static str,
     },
-    /// A process that holds idle connections failed.
-    #[error("{why}")]
-    Holder {
-        /// Its error message.
-        why: String,
-        /// Whether the cause is a stall.
-        stalled: bool,
-    },
     /// The ring or the machine failed.
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -104,6 +96,6 @@ impl LoadError {
     /// Returns whether the failure is a stall: nothing wrong arrived, but nothing arrived in time.
     #[must_use]
     pub fn is_stall(&self) -> bool {
-        matches!(self, Self::Stalled { .. } | Self::StalledCycles { .. } | Self::Holder { stalled: true, .. })
+        matches!(self, Self::Stalled { .. } | Self::StalledCycles { .. })
     }
 }

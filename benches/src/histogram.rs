@@ -34,6 +34,13 @@ impl Histogram {
         self.max = self.max.max(nanos);
     }
 
+    /// Adds the durations that another histogram counted.
+    pub fn merge(&mut self, other: &Self) {
+        self.buckets.iter_mut().zip(&other.buckets).for_each(|(bucket, times)| *bucket += times);
+        self.count += other.count;
+        self.max = self.max.max(other.max);
+    }
+
     /// Returns the number of durations recorded.
     #[must_use]
     pub fn count(&self) -> u64 {
@@ -131,6 +138,15 @@ mod tests {
         histogram.record(1_000_000, 1);
         assert_eq!(histogram.quantile(0.99), 10);
         assert_eq!(histogram.quantile(0.991), 1_000_000);
+    }
+
+    #[test]
+    fn merged_counts_add_up() {
+        let (mut histogram, mut other) = (Histogram::default(), Histogram::default());
+        histogram.record(10, 1);
+        other.record(1_000, 3);
+        histogram.merge(&other);
+        assert_eq!((histogram.count(), histogram.max(), histogram.quantile(0.25)), (4, 1_000, 10));
     }
 
     #[test]

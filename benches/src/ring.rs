@@ -74,15 +74,25 @@ impl Ring {
     /// # Errors
     /// Any error from `io_uring_setup` or the registration; EPERM where io_uring is forbidden.
     pub fn new() -> io::Result<Self> {
+        let mut ring = Self::sized(SUBMISSIONS_MAX, COMPLETIONS_MAX)?;
+        ring.submitter.register_ring_fd()?;
+        Ok(ring)
+    }
+
+    /// Makes one of many rings for this thread: as [`new`](Self::new), with queues of these sizes, and without a
+    /// registered descriptor, of which a thread has 16 at most.
+    ///
+    /// # Errors
+    /// Any error from `io_uring_setup`; EPERM where io_uring is forbidden.
+    pub fn sized(submissions: u32, completions: u32) -> io::Result<Self> {
         let ring: IoUring = IoUring::builder()
             .setup_single_issuer()
             .setup_defer_taskrun()
             .setup_submit_all()
             .setup_no_sqarray()
-            .setup_cqsize(COMPLETIONS_MAX)
-            .build(SUBMISSIONS_MAX)?;
-        let (mut submitter, submissions, completions) = Box::leak(Box::new(ring)).split();
-        submitter.register_ring_fd()?;
+            .setup_cqsize(completions)
+            .build(submissions)?;
+        let (submitter, submissions, completions) = Box::leak(Box::new(ring)).split();
         Ok(Self { submitter, submissions, completions })
     }
 
@@ -103,6 +113,25 @@ impl Ring {
     pub unsafe fn push(&mut self, entry: &Entry) -> io::Result<()> {
         // SAFETY: the caller keeps the requirements of the queue.
         while unsafe { self.submissions.push(entry) }.is_err() {
+            self.submissions.sync();
+            tolerate(self.submitter.submit())?;
+            self.submissions.sync();
+        }
+        Ok(())
+    }
+
+    /// Queues submissions that are linked to each other, and must be submitted together. At most as many as the queue
+    /// has room for.
+    ///
+    /// # Errors
+    /// Like [`push`](Self::push).
+    ///
+    /// # Safety
+    /// Like [`push`](Self::push), for each entry.
+    pub unsafe fn push_linked(&mut self, entries: &[Entry]) -> io::Result<()> {
+        debug_assert!(entries.len() <= self.submissions.capacity());
+        // SAFETY: the caller keeps the requirements of the queue.
+        while unsafe { self.submissions.push_multiple(entries) }.is_err() {
             self.submissions.sync();
             tolerate(self.submitter.submit())?;
             self.submissions.sync();

@@ -40,19 +40,6 @@ pub enum Greeting<'a> {
 /// # Errors
 /// The first connection that could not be opened or upgraded, or too many connections for the limit of open files.
 pub fn open(run: &Run, connections: usize, greeting: Greeting<'_>) -> Result<Vec<Opened>, LoadError> {
-    open_from(run, 0, connections, greeting)
-}
-
-/// Like [`open`], for the connections from number `first` on. The number decides the source address.
-///
-/// # Errors
-/// Like [`open`].
-pub fn open_from(
-    run: &Run,
-    first: usize,
-    connections: usize,
-    greeting: Greeting<'_>,
-) -> Result<Vec<Opened>, LoadError> {
     require_files(connections)?;
     let host = run.address.to_string();
     let open_one = |index| {
@@ -66,7 +53,7 @@ pub fn open_from(
         let rest = handshake::open(&mut stream, &upgrade).map_err(|error| LoadError::Handshake { index, error })?;
         Ok((stream, rest))
     };
-    (first..first + connections).map(open_one).collect()
+    (0..connections).map(open_one).collect()
 }
 
 /// Raises the limit of open files and checks that it allows `connections` connections.

@@ -106,23 +106,6 @@ fn echo_answers_in_both_styles_with_memory_for_a_message() {
 }
 
 #[test]
-fn every_web_socket_of_the_idle_example_answers() {
-    for arguments in [&[][..], &["--style", "boxed", "--future-bytes", "4096"], &["--style", "events", "--broadcast"]] {
-        let mut command = Command::new(program("idle"));
-        let output = command.args(["--connections", "300", "--active", "10"]).args(arguments).output().unwrap();
-        let (text, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        assert!(output.status.success(), "{text}{errors}");
-        assert!(text.contains("300 WebSockets after each answered a ping: "), "{text}");
-        assert!(
-            text.contains("round trips of 10 active WebSockets beside the idle ones: 2000 of them, p50 "),
-            "{text}"
-        );
-        let is_broadcast = text.contains("broadcast to 300 WebSockets received in ");
-        assert_eq!(is_broadcast, arguments.contains(&"--broadcast"), "{text}");
-    }
-}
-
-#[test]
 fn chat_has_rooms() {
     on_both_engines("chat", &[], async |example| {
         let mut ann = Client::open(example, "/chat?name=Ann").await;

@@ -12,7 +12,7 @@ use tidegate_benches::exchange::Pacing;
 use tidegate_benches::files::Files;
 use tidegate_benches::handshake::Context;
 use tidegate_benches::http::Http;
-use tidegate_benches::idle::{self, Idle, holder};
+use tidegate_benches::idle::Idle;
 use tidegate_benches::load::{self, Load};
 use tidegate_benches::payload::Content;
 use tidegate_benches::script::Protocol;
@@ -62,13 +62,6 @@ const PAYLOAD_BYTES_MAX: usize = 1 << 28;
 type Failure = Box<dyn std::error::Error>;
 
 fn main() -> ExitCode {
-    let words: Vec<String> = std::env::args().skip(1).collect();
-    if let [first, arguments @ ..] = &words[..]
-        && first == idle::HOLDER
-    {
-        let held = holder::Holding::parse(arguments).is_some_and(|holding| holder::run(&holding));
-        return if held { ExitCode::SUCCESS } else { ExitCode::FAILURE };
-    }
     let load = match configure() {
         Ok(load) => load,
         Err(error) => {
@@ -131,7 +124,6 @@ fn configure() -> Result<Load, Failure> {
             protocol: args.optional("protocol")?.unwrap_or(Protocol::WebSocket),
             path: path("/ws")?,
             payload_bytes: payload_bytes(&args)?,
-            program: std::env::current_exe()?,
         })),
         "files" => Ok(Load::Files(Files {
             run,

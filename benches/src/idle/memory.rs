@@ -60,6 +60,55 @@ pub fn peak(pid: u32) -> io::Result<u64> {
     kibibytes(&text, "VmHWM:").ok_or_else(|| missing("VmHWM"))
 }
 
+/// Returns the resident memory of a process's mappings that ask for huge pages (`MADV_HUGEPAGE`), in bytes: in a
+/// Tidegate server the receive buffers of rings. It is 0 where the kernel has no huge pages.
+///
+/// # Errors
+/// If the process is gone or its memory may not be read.
+pub fn huge_page_areas(pid: u32) -> io::Result<u64> {
+    Ok(areas_with_flag(&fs::read_to_string(format!("/proc/{pid}/smaps"))?, "hg"))
+}
+
+/// Returns the anonymous memory of the mappings with a flag.
+fn areas_with_flag(smaps: &str, flag: &str) -> u64 {
+    let (mut sum, mut anonymous) = (0, 0);
+    for line in smaps.lines() {
+        if let Some(bytes) = kibibytes(line, "Anonymous:") {
+            anonymous = bytes;
+        } else if let Some(flags) = line.strip_prefix("VmFlags:") {
+            sum += if flags.split_ascii_whitespace().any(|known| known == flag) { anonymous } else { 0 };
+            anonymous = 0;
+        }
+    }
+    sum
+}
+
+/// Returns the memory that programs could still take, in bytes.
+///
+/// # Errors
+/// If /proc does not have it.
+pub fn available() -> io::Result<u64> {
+    let memory = fs::read_to_string("/proc/meminfo")?;
+    kibibytes(&memory, "MemAvailable:").ok_or_else(|| missing("MemAvailable"))
+}
+
+/// Returns the memory of each kind of kernel object on the whole system, in bytes; nothing if it may not be read, as by
+/// other users than root. Kinds of the same size can share one name.
+#[must_use]
+pub fn slabs() -> Vec<(String, u64)> {
+    let text = fs::read_to_string("/proc/slabinfo").unwrap_or_default();
+    text.lines().filter_map(slab).collect()
+}
+
+/// Parses a line of slabinfo: the name, the pages of a slab, and the number of slabs.
+fn slab(line: &str) -> Option<(String, u64)> {
+    let mut words = line.split_ascii_whitespace();
+    let name = words.next()?;
+    let pages: u64 = words.nth(4)?.parse().ok()?;
+    let slabs: u64 = words.skip_while(|word| *word != "slabdata").nth(2)?.parse().ok()?;
+    Some((name.to_owned(), slabs * pages * page_bytes()))
+}
+
 /// Returns the value of a `Name:  123 kB` line, in bytes.
 fn kibibytes(text: &str, name: &str) -> Option<u64> {
     let value = text.lines().find_map(|line| line.strip_prefix(name))?;
@@ -101,6 +150,20 @@ mod tests {
         let text = "sockets: used 9\nTCP: inuse 3 orphan 0 tw 9 alloc 3 mem 296\nUDP: inuse 0 mem 2\n";
         assert_eq!(socket_pages(text), Some(296));
         assert_eq!(socket_pages("UDP: inuse 0 mem 2"), None);
+    }
+
+    #[test]
+    fn areas_are_told_apart_by_their_flags() {
+        let area = |bytes, flags| format!("7f0-7f1 rw-p 0\nSize:  99 kB\nAnonymous:  {bytes} kB\nVmFlags: {flags}\n");
+        let smaps = [area(4, "rd wr hg sd"), area(8, "rd wr"), area(16, "hg"), area(32, "nh")].concat();
+        assert_eq!(areas_with_flag(&smaps, "hg"), 20 * 1024);
+    }
+
+    #[test]
+    fn a_slab_is_counted_with_all_of_its_pages() {
+        let line = "TCP   50 54 2304 14 8 : tunables 0 0 0 : slabdata 3 4 0";
+        assert_eq!(slab(line), Some(("TCP".to_owned(), 4 * 8 * page_bytes())));
+        assert_eq!(slab("# name <active_objs> <num_objs> <objsize> <objperslab> <pagesperslab> : tunables"), None);
     }
 
     #[test]

@@ -1,35 +1,31 @@
 //! The idle mode: connections that are used once and then say nothing, and the memory that each costs.
 //!
-//! Separate processes hold the connections, so there can be more of them than one process can open files. Memory is
-//! read when those processes have started and nothing is connected, and again when every connection has answered one
-//! message and freed memory has settled. Then the connections rest, and at the end each answers once more.
+//! They are direct descriptors of this process, so there can be more of them than it can open files. Memory is read
+//! when the rings are there and nothing is connected, and again when every connection has answered one message and
+//! freed memory has settled. Then the connections rest, and at the end each answers once more.
 
-pub mod holder;
 pub mod memory;
 
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::path::PathBuf;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::config::Run;
-use crate::cpu::{self, Times};
+use crate::cpu;
 use crate::error::LoadError;
-use crate::histogram::Histogram;
+use crate::fleet::{Exchange, Fleet, Plan};
+use crate::handshake::Upgrade;
 use crate::measure::Measured;
+use crate::payload::Content;
 use crate::report::Report;
-use crate::script::Protocol;
-use crate::setup;
+use crate::script::{self, Messages, Protocol, Script};
 
-use holder::Holding;
 use memory::Kernel;
 
-/// The first argument that makes the program a holder. [`Holding::arguments`] follow.
-pub const HOLDER: &str = "hold-idle-connections";
-
-/// The most connections per process: below the usual limits of open files, from two source addresses.
-const CONNECTIONS_PER_PROCESS_MAX: usize = 16_000;
+/// The most connections that are opened, or exchange a message, at a time, and the memory of all their buffers.
+const IN_PROGRESS_MAX: usize = 1024;
+const BUFFERS_BYTES_MAX: usize = 64 << 20;
 
 /// The most readings of memory until it settles, and the time between them.
 const READINGS_MAX: u32 = 20;
@@ -49,8 +45,6 @@ pub struct Idle {
     pub path: String,
     /// Payload bytes per message.
     pub payload_bytes: usize,
-    /// Path of the load generator, which is started again to hold the connections.
-    pub program: PathBuf,
 }
 
 /// Runs the load and returns its report.
@@ -58,38 +52,51 @@ pub struct Idle {
 /// # Errors
 /// The first failure. The numbers of a failed run are meaningless and are dropped.
 pub fn run(idle: &Idle) -> Result<Report, LoadError> {
-    let mut holders = start(idle)?;
+    let Run { address, connections, stall, server_pid, .. } = idle.run;
+    let Idle { protocol, payload_bytes, .. } = *idle;
+    let shape = Messages { protocol, payload_bytes, content: Content::Binary, window_messages_max: 1 };
+    let script: &'static Script = Box::leak(Box::new(Script::new(&shape).ok_or(LoadError::TooLarge)?));
+    let is_websocket = protocol == Protocol::WebSocket;
+    let mut fleet = Fleet::new(Plan {
+        server: address.into(),
+        upgrade: is_websocket.then(|| Upgrade::new(&address.to_string(), &idle.path, 0)),
+        connections,
+        threads: 1,
+        opening_max: IN_PROGRESS_MAX,
+        answer_bytes_max: script.reply_bytes(),
+        stall,
+    })?;
     let before = Reading::now(idle)?;
-    let server_before = idle.run.server_pid.map(cpu::process_times).transpose()?;
+    let server_before = server_pid.map(cpu::process_times).transpose()?;
+    let client_before = cpu::process_times(process::id())?;
     let begun = Instant::now();
-    for holder in &mut holders {
-        holder.ask("open")?;
-    }
-    let mut client = Times::default();
-    for holder in &mut holders {
-        let [busy, waited] = holder.expect("opened")?[..] else { return Err(holder.nonsense()) };
-        client.busy += Duration::from_nanos(busy);
-        client.waited = client.waited.max(Duration::from_nanos(waited));
-    }
+    fleet.open(connections, &mut |_| Ok(()))?;
+    let window = (BUFFERS_BYTES_MAX / script.reply_bytes()).clamp(1, IN_PROGRESS_MAX);
+    fleet.exchange(&echo(script, connections, 0, window))?;
     let wall = begun.elapsed();
-    let server = idle.run.server_pid.map(cpu::process_times).transpose()?;
+    let client = cpu::process_times(process::id())?.since(client_before);
+    let server = server_pid.map(cpu::process_times).transpose()?;
     let server = server.zip(server_before).map(|(after, before)| after.since(before));
     let after = Reading::settled(idle)?;
     thread::sleep(idle.run.measured);
 
-    let mut latency = Histogram::default();
-    for holder in &mut holders {
-        holder.ask("echo")?;
-        let times = holder.expect("answered")?;
-        if times.len() != holder.count {
-            return Err(holder.nonsense());
-        }
-        times.iter().for_each(|nanos| latency.record(*nanos, 1));
+    let latency = fleet.exchange(&Exchange { timed: true, ..echo(script, connections, 1, 1) })?;
+    if is_websocket {
+        let close: &'static [u8] = script::close_frame().leak();
+        fleet.exchange(&Exchange { lines: Arc::new(move |_| (close, &[])), ..echo(script, connections, 0, window) })?;
     }
-    let processes = holders.len();
-    holders.into_iter().try_for_each(Holder::end)?;
-    let measured = Measured { wall, units: idle.run.connections as u64, client, server, latency };
-    Ok(report(idle, measured, processes, before, after))
+    let measured = Measured { wall, units: connections as u64, client, server, latency };
+    Ok(report(idle, measured, before, after))
+}
+
+/// Returns an exchange of one message on each connection, another one for each in turn.
+fn echo(script: &'static Script, connections: usize, first: usize, window: usize) -> Exchange {
+    let bytes = script.reply_bytes();
+    let lines = move |number: usize| {
+        let message = (first + number) % script.messages();
+        (script.requests().window(message, 1), &script.replies()[message * bytes..][..bytes])
+    };
+    Exchange { lines: Arc::new(lines), connections, rounds: 1, window, timed: false }
 }
 
 /// One reading of user and kernel memory.
@@ -124,7 +131,7 @@ impl Reading {
     }
 }
 
-fn report(idle: &Idle, measured: Measured, processes: usize, before: Reading, after: Reading) -> Report {
+fn report(idle: &Idle, measured: Measured, before: Reading, after: Reading) -> Report {
     let connections = idle.run.connections;
     let each = |before: u64, after: u64| (after as f64 - before as f64) / connections as f64;
     let user = before.user.zip(after.user).map(|(before, after)| each(before, after));
@@ -133,7 +140,6 @@ fn report(idle: &Idle, measured: Measured, processes: usize, before: Reading, af
     let mut report = Report::new("idle", "connection", title, connections, measured);
     report.detail("protocol", format!("\"{}\"", idle.protocol));
     report.detail("size", idle.payload_bytes);
-    report.detail("processes", processes);
     let user_text = user.map_or("null".to_owned(), |user| format!("{user:.1}"));
     report.detail("user_bytes_per_connection", user_text);
     report.detail("kernel_bytes_per_connection_both_ends", format!("{kernel:.1}"));
@@ -152,88 +158,4 @@ fn report(idle: &Idle, measured: Measured, processes: usize, before: Reading, af
         None => format!("{kernel:.0} kernel bytes each, both ends"),
     });
     report
-}
-
-/// Starts the processes. They do not connect yet.
-fn start(idle: &Idle) -> Result<Vec<Holder>, LoadError> {
-    let connections = idle.run.connections;
-    let processes = connections.div_ceil(CONNECTIONS_PER_PROCESS_MAX);
-    let most = connections.div_ceil(processes);
-    setup::require_files(most)?;
-    let mut holders = Vec::with_capacity(processes);
-    for first in (0..connections).step_by(most) {
-        let holding = Holding {
-            address: idle.run.address,
-            protocol: idle.protocol,
-            path: idle.path.clone(),
-            first,
-            count: most.min(connections - first),
-            stall_secs: idle.run.stall.as_secs_f64(),
-            payload_bytes: idle.payload_bytes,
-        };
-        holders.push(Holder::start(idle, &holding)?);
-    }
-    for holder in &mut holders {
-        holder.expect("started")?;
-    }
-    Ok(holders)
-}
-
-/// One process that holds connections. It exits when its input ends, so it never outlives this process.
-struct Holder {
-    child: Child,
-    commands: Option<ChildStdin>,
-    answers: BufReader<ChildStdout>,
-    count: usize,
-}
-
-impl Holder {
-    fn start(idle: &Idle, holding: &Holding) -> Result<Self, LoadError> {
-        let mut command = Command::new(&idle.program);
-        command.arg(HOLDER).args(holding.arguments()).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = command.spawn()?;
-        let commands = child.stdin.take();
-        let answers = child.stdout.take().ok_or_else(|| std::io::Error::other("no pipe from the holder process"))?;
-        Ok(Self { child, commands, answers: BufReader::new(answers), count: holding.count })
-    }
-
-    fn ask(&mut self, command: &str) -> Result<(), LoadError> {
-        match &mut self.commands {
-            Some(commands) => Ok(writeln!(commands, "{command}")?),
-            None => Err(self.nonsense()),
-        }
-    }
-
-    /// Reads an answer and returns the numbers after `word`.
-    fn expect(&mut self, word: &str) -> Result<Vec<u64>, LoadError> {
-        let mut line = String::new();
-        self.answers.read_line(&mut line)?;
-        let (first, rest) = line.trim().split_once(' ').unwrap_or((line.trim(), ""));
-        match first {
-            "failed" => Err(LoadError::Holder { why: rest.to_owned(), stalled: false }),
-            "stalled" => Err(LoadError::Holder { why: rest.to_owned(), stalled: true }),
-            _ if first == word => {
-                rest.split_whitespace().map(|word| word.parse().map_err(|_| self.nonsense())).collect()
-            }
-            _ => Err(self.nonsense()),
-        }
-    }
-
-    fn nonsense(&self) -> LoadError {
-        LoadError::Holder { why: format!("invalid answer of holder process {}", self.child.id()), stalled: false }
-    }
-
-    fn end(mut self) -> Result<(), LoadError> {
-        drop(self.commands.take());
-        self.child.wait()?;
-        Ok(())
-    }
-}
-
-impl Drop for Holder {
-    fn drop(&mut self) {
-        drop(self.commands.take());
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }

@@ -25,7 +25,8 @@ type Spoil = fn(u64, &mut Vec<u8>);
 
 /// Agrees to `chosen`, inflates each message and compresses it again.
 fn compressed_echo(stream: TcpStream, chosen: &str, spoil: Spoil) -> io::Result<()> {
-    let mut websocket = WebSocket::accept_with(stream, &format!("Sec-WebSocket-Extensions: {chosen}\r\n"))?;
+    let extensions = format!("Sec-WebSocket-Extensions: {chosen}\r\n");
+    let mut websocket = WebSocket::accept_with(stream, &extensions, usize::MAX)?;
     let (mut inflate, mut deflate) = (Inflate::default(), Deflate::new(1, chosen == RESET));
     for number in 0.. {
         let frame = websocket.read()?;

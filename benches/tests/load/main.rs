@@ -4,6 +4,7 @@ mod broadcast;
 mod churn;
 mod deflate;
 mod echo;
+mod fleet;
 mod http;
 mod idle;
 mod program;

@@ -92,23 +92,24 @@ pub struct WebSocket {
 impl WebSocket {
     /// Answers the opening handshake.
     pub fn accept(stream: TcpStream) -> io::Result<Self> {
-        Self::accept_with(stream, "")
+        Self::accept_with(stream, "", usize::MAX)
     }
 
-    /// Answers the opening handshake. `fields` are further lines of the response, each with its line break.
-    pub fn accept_with(stream: TcpStream, fields: &str) -> io::Result<Self> {
+    /// Answers the opening handshake, in pieces of so many bytes. `fields` are further lines of the response, each with
+    /// its line break.
+    pub fn accept_with(stream: TcpStream, fields: &str, piece: usize) -> io::Result<Self> {
         stream.set_nodelay(true)?;
         let mut reader = BufReader::new(stream.try_clone()?);
         let head = read_head(&mut reader)?;
         let key = head.iter().find_map(|line| line.strip_prefix("Sec-WebSocket-Key:")).unwrap_or_default();
         let digest = sha1::Sha1::digest(key.trim().to_owned() + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
         let accept = base64::engine::general_purpose::STANDARD.encode(digest);
-        let mut stream = stream;
-        write!(
-            stream,
+        let response = format!(
             "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
              Sec-WebSocket-Accept: {accept}\r\n{fields}\r\n"
-        )?;
+        );
+        let mut stream = stream;
+        response.as_bytes().chunks(piece).try_for_each(|piece| stream.write_all(piece))?;
         Ok(Self { reader, stream })
     }
 
@@ -135,7 +136,11 @@ impl WebSocket {
 
 /// Echoes messages of up to 65,535 bytes and the close frame, then closes.
 pub fn websocket_echo(stream: TcpStream) -> io::Result<()> {
-    let mut websocket = WebSocket::accept(stream)?;
+    echo(WebSocket::accept(stream)?)
+}
+
+/// Echoes messages of up to 125 bytes and the close frame, then closes.
+pub fn echo(mut websocket: WebSocket) -> io::Result<()> {
     loop {
         let frame = websocket.read()?;
         websocket.stream.write_all(&frame)?;

@@ -1,0 +1,70 @@
+//! Runs the example `idle` as a program, with each of its options.
+
+#[path = "../../tests/support/example.rs"]
+#[expect(dead_code, reason = "only the path of the program is needed")]
+mod example;
+
+use std::process::{Command, Output};
+
+use example::program;
+
+fn idle(arguments: &[&str]) -> Output {
+    Command::new(program("idle")).args(arguments).output().unwrap()
+}
+
+/// Returns what the example prints.
+fn printed(arguments: &[&str]) -> String {
+    let output = idle(arguments);
+    let (text, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{arguments:?}: {text}{errors}");
+    text.into_owned()
+}
+
+#[test]
+fn every_web_socket_answers_in_each_style() {
+    for style in ["async", "boxed", "events"] {
+        let text = printed(&["--connections", "300", "--style", style, "--future-bytes", "4096"]);
+        assert!(text.contains("opened 300 in "), "{style}: {text}");
+        for part in ["when open: ", "after each answered a ping: "] {
+            assert!(text.contains(&format!("300 WebSockets {part}")), "{style}: {text}");
+        }
+        assert!(text.contains("  blocks each: ") && text.contains("the client process takes "), "{style}: {text}");
+    }
+}
+
+#[test]
+fn active_ones_are_measured_alone_and_beside_the_idle_ones() {
+    let text = printed(&["--connections", "300", "--active", "10", "--handlers", "inline"]);
+    for place in ["alone: ", "beside the idle ones: "] {
+        assert!(text.contains(&format!("round trips of 10 active WebSockets {place}2000 of them, p50 ")), "{text}");
+    }
+    assert!(text.contains("opened 290 in ") && text.contains("  their p99 is "), "{text}");
+}
+
+#[test]
+fn a_broadcast_reaches_all() {
+    for engine in ["uring", "portable"] {
+        let arguments = ["--connections", "300", "--style", "events", "--broadcast", "--engine", engine];
+        let text = printed(&arguments);
+        assert!(text.contains("broadcast to 300 WebSockets received in "), "{engine}: {text}");
+    }
+}
+
+#[test]
+fn unix_domain_sockets_serve_too() {
+    let text = printed(&["--connections", "300", "--unix", "--active", "10", "--broadcast"]);
+    assert!(text.contains("opened 290 in ") && text.contains("broadcast to 300 WebSockets received in "), "{text}");
+}
+
+#[test]
+fn workers_and_waves_can_be_chosen() {
+    let text = printed(&["--connections", "200", "--workers", "5", "--client-threads", "3", "--opening", "7"]);
+    assert!(text.contains("\n5 workers started in ") && text.contains("opened 200 in "), "{text}");
+}
+
+#[test]
+fn a_client_that_cannot_connect_says_so() {
+    let output = idle(&["client", "127.0.0.1:1", "1", "1"]);
+    assert!(!output.status.success());
+    assert!(String::from_utf8_lossy(&output.stderr).contains("a client has 4 arguments"));
+}
