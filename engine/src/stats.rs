@@ -52,8 +52,8 @@ macro_rules! counters {
     };
 }
 
-// In the order in which a snapshot reads them: the start of a connection before what becomes of it. The worker writes in
-// the other order: `connections` before `accepted_total`, and `closed_total` before `connections`.
+// In the order in which a snapshot reads them: the start of a connection before what becomes of it. The worker writes
+// in the other order: `connections` before `accepted_total`, and `closed_total` before `connections`.
 counters! {
     /// Connections accepted.
     accepted_total,

@@ -89,7 +89,8 @@ fn script(mut source: Source<'_>) {
             }
             2 if !ends[from].closed => ends[from].pump.refresh_keys(&mut out).expect("an open side"),
             // A side that has ended and then receives a broken record trips an assertion of rustls 0.23
-            // (`send_fatal_alert`). The engine catches it, but to libFuzzer every panic is a crash. So either comes alone.
+            // (`send_fatal_alert`). The engine catches it, but to libFuzzer every panic is a crash. So either comes
+            // alone.
             3 if !ends[from].closed && !broken => {
                 ends[from].closed = true;
                 ends[from].pump.close(&mut out).expect("an open side");

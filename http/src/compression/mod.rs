@@ -55,10 +55,10 @@ const WHOLE_BYTES_MAX: usize = 64 * 1024;
 /// ([`EventStream::sender`](crate::EventStream::sender)).
 ///
 /// # Secrets
-/// The length of compressed content reveals something about the content. If a page contains a secret, such as a CSRF token, and
-/// also text that an attacker chooses, such as a query, then the attacker can find the secret by the lengths of many
-/// responses, although they are encrypted (BREACH). Do not compress such pages, or change the form of the secret in
-/// each response, such as by masking it with random bytes.
+/// The length of compressed content reveals something about the content. If a page contains a secret, such as a CSRF
+/// token, and also text that an attacker chooses, such as a query, then the attacker can find the secret by the lengths
+/// of many responses, although they are encrypted (BREACH). Do not compress such pages, or change the form of the
+/// secret in each response, such as by masking it with random bytes.
 #[derive(Debug)]
 pub struct Compressed<H> {
     handler: H,

@@ -47,7 +47,8 @@ pub(super) enum Cached {
 }
 
 impl Cache {
-    /// Creates a cache of up to `bytes_max` bytes; with zero it keeps nothing. Entries are compared with the disk after `interval`.
+    /// Creates a cache of up to `bytes_max` bytes; with zero it keeps nothing. Entries are compared with the disk after
+    /// `interval`.
     pub(super) fn new(bytes_max: usize, interval: Duration) -> Cache {
         Cache { parts: Default::default(), hasher: RandomState::new(), bytes_max, interval, started: Instant::now() }
     }

@@ -157,8 +157,8 @@ impl Colds {
 
     /// Keeps memory that the kernel can still write to allocated for the rest of the process.
     pub(super) fn leak(&mut self) {
-        let is_written = |cold: &Box<Cold>| cold.arriving.is_some() || cold.fill.is_some();
-        std::mem::take(&mut self.0).into_values().filter(is_written).for_each(std::mem::forget);
+        let is_written = |cold: &Cold| cold.arriving.is_some() || cold.fill.is_some();
+        std::mem::take(&mut self.0).into_values().filter(|cold| is_written(cold)).for_each(std::mem::forget);
     }
 
     fn free_if_unused(&mut self, index: u32) {
