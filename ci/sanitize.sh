@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs the tests of the engine, of http and of WebSockets under AddressSanitizer and ThreadSanitizer.
-# usage: sanitize.sh [--engine] [address|thread] [TEST-NAME-FILTER]     (default: both, all tests)
-# --engine runs the engine's tests alone: all unsafe code but a few lines, and all threads, are there. .ci/run runs these.
+# usage: sanitize.sh [--engine] [address|thread] [TEST-NAME-FILTER...]     (default: both, all tests)
+# --engine runs the engine's tests alone: all unsafe code but a few lines, and all threads, are there. .ci/run runs some of these.
 # env: SANITIZE_TOOLCHAIN (default nightly)
 # Installs the toolchain and the standard library's source with rustup, and exits with 2 if it cannot.
 # ci/sanitize/ lists the reports that are not faults of this project, with reasons.

@@ -30,11 +30,16 @@ impl Session {
     /// Returns whether the rest of the frame goes into its message: if it is large, or the last part of such a rest.
     fn is_worth_filling(&self, rest_bytes: u64) -> bool {
         let message = self.cold.as_ref().and_then(|cold| cold.message.as_ref());
-        let is_away = message.is_some_and(|message| message.filling.is_away());
         let has_filled = message.is_some_and(|message| message.has_filled);
         let message_bytes = rest_bytes.saturating_add(self.protocol.gathered_bytes() as u64);
         let is_large = rest_bytes >= REST_BYTES_MIN as u64 && message_bytes > Gathering::STEP_BYTES as u64;
-        !is_away && (has_filled || is_large)
+        !self.is_memory_away() && (has_filled || is_large)
+    }
+
+    /// Returns whether the memory of the open message is away, to be received into.
+    pub(super) fn is_memory_away(&self) -> bool {
+        let message = self.cold.as_ref().and_then(|cold| cold.message.as_ref());
+        message.is_some_and(|message| message.filling.is_away())
     }
 
     fn poll_rest_into(&mut self, cx: &mut Context<'_>, room_bytes: usize) -> Poll<Result<bool, ReceiveError>> {
