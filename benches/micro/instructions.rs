@@ -143,7 +143,7 @@ fn inflate(subject: ReceiveMessages) -> ReceiveMessages {
 library_benchmark_group!(name = compression, benchmarks = [deflate, inflate]);
 
 #[library_benchmark]
-#[bench::among_10000(args = (warmed(RenewTimer::among(10_000))), config = limit(176))]
+#[bench::among_10000(args = (warmed(RenewTimer::among(10_000))), config = limit(245))]
 fn renew_timer(subject: RenewTimer) -> RenewTimer {
     step(subject)
 }
@@ -163,29 +163,29 @@ fn hand_over(subject: HandOver) -> HandOver {
 
 #[library_benchmark]
 #[bench::small(args = (warmed(PassInbound::new(64, 1))), config = limit(417))]
-#[bench::small_coalesced_16(args = (warmed(PassInbound::new(64, 16))), config = limit(2070))]
+#[bench::small_coalesced_16(args = (warmed(PassInbound::new(64, 16))), config = limit(2280))]
 #[bench::buffers(args = (warmed(PassInbound::new(4096, 4))), config = limit(3870))]
 fn pass_inbound(subject: PassInbound) -> PassInbound {
     step(subject)
 }
 
 #[library_benchmark]
-#[bench::to_the_high_mark(args = (warmed(PauseInbound::new(4096))), config = limit(21_200))]
+#[bench::to_the_high_mark(args = (warmed(PauseInbound::new(4096))), config = limit(27_300))]
 fn pause_inbound(subject: PauseInbound) -> PauseInbound {
     step(subject)
 }
 
 #[library_benchmark]
-#[bench::small(args = (warmed(PassOutbound::copied(66, 1))), config = limit(496))]
-#[bench::small_16(args = (warmed(PassOutbound::copied(66, 16))), config = limit(1470))]
-#[bench::shared(args = (warmed(PassOutbound::shared(65_536, 1))), config = limit(1760))]
-#[bench::shared_8(args = (warmed(PassOutbound::shared(16_384, 8))), config = limit(7440))]
+#[bench::small(args = (warmed(PassOutbound::copied(66, 1))), config = limit(540))]
+#[bench::small_16(args = (warmed(PassOutbound::copied(66, 16))), config = limit(1690))]
+#[bench::shared(args = (warmed(PassOutbound::shared(65_536, 1))), config = limit(2040))]
+#[bench::shared_8(args = (warmed(PassOutbound::shared(16_384, 8))), config = limit(9700))]
 fn pass_outbound(subject: PassOutbound) -> PassOutbound {
     step(subject)
 }
 
 #[library_benchmark]
-#[bench::to_1000(args = (warmed(FanOut::to(1000, 66))), config = limit(300_000))]
+#[bench::to_1000(args = (warmed(FanOut::to(1000, 66))), config = limit(328_000))]
 fn fan_out(subject: FanOut) -> FanOut {
     step(subject)
 }
