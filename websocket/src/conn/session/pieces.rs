@@ -32,8 +32,8 @@ pub(crate) enum PiecePayload {
 impl Session {
     /// Reads the first piece of the next message; `None` as with [`poll_message`](Self::poll_message).
     pub(crate) fn poll_first_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<MessagePiece>, Error>> {
-        // Only within this poll: a read that is dropped changes nothing for the next. A message whose memory is away was
-        // begun by such a read, and goes on as it began.
+        // Only within this poll: a read that is dropped changes nothing for the next. A message whose memory is away
+        // was begun by such a read, and goes on as it began.
         if !self.is_memory_away() {
             self.protocol.set_delivery(DeliveryMode::Pieces);
         }
