@@ -11,6 +11,13 @@ options=("$@")
 # While files are uncommitted, package what is on disk, as the other checks do.
 [[ -z "$(git status --porcelain 2>/dev/null)" ]] || options+=(--allow-dirty)
 
+# Cargo verifies a crate with the others as it has extracted them from their packages, under a name made from the path of this checkout. It
+# keeps them for the next run, and the version does not change with the code.
+registry=${CARGO_HOME:-$HOME/.cargo}/registry
+for crate in "${crates[@]}"; do
+    rm -rf "$registry"/src/*/"$crate"-[0-9]* "$registry"/cache/*/"$crate"-[0-9]*
+done
+
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 cargo publish --dry-run "${options[@]}" "${crates[@]/#/--package=}" 2>&1 | tee "$log"
