@@ -88,9 +88,17 @@ impl<T> LaneInbox<T> {
     }
 
     /// Queues an item. Returns whether the consumer must be notified.
+    #[must_use = "a consumer that is not notified leaves the item where it is"]
     pub(super) fn push(&self, item: T) -> bool {
+        self.push_all([item])
+    }
+
+    /// Queues items, at least one, in one step: the consumer takes all of them or none. Returns whether it must be
+    /// notified.
+    #[must_use = "a consumer that is not notified leaves the items where they are"]
+    pub(super) fn push_all(&self, items: impl IntoIterator<Item = T>) -> bool {
         let mut waiting = self.0.lock();
-        waiting.items.push(item);
+        waiting.items.extend(items);
         !std::mem::replace(&mut waiting.notified, true)
     }
 

@@ -23,8 +23,11 @@ mod publication;
 mod receipt;
 mod round;
 mod slow_hook;
+#[cfg(all(test, loom))]
+mod tests;
 
 use std::fmt;
+use std::iter;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -199,11 +202,9 @@ impl FanOut {
             if lane.present() == 0 {
                 continue;
             }
-            let needs_notify = lane.inbox.push(LaneOp::Publish(Arc::clone(&publication)));
-            if let Some(own) = behind.take_if(|own| lane.is_of(own.worker())) {
-                lane.inbox.push(LaneOp::Release(own));
-            }
-            if needs_notify {
+            let release = behind.take_if(|own| lane.is_of(own.worker())).map(LaneOp::Release);
+            let publish = LaneOp::Publish(Arc::clone(&publication));
+            if lane.inbox.push_all(iter::once(publish).chain(release)) {
                 resting.push(Arc::clone(lane));
             } else {
                 // The thread that notified the worker may defer the wake to the end of its wake scope; this message
