@@ -90,8 +90,9 @@ impl<D: Driver> Worker<D> {
         let reader = {
             let mut inbound = conn.shared.inbound.lock();
             inbound.hold_back();
+            let reader = conn.shared.take_reader(&mut inbound);
             inbound.push(chunk);
-            conn.shared.take_reader(&mut inbound)
+            reader
         };
         let open = conn.phase == Phase::Open;
         self.worker_shared.counters.received_bytes_total.add(len as u64);
