@@ -18,7 +18,8 @@ use crate::util::flags::Flags;
 use super::held::Holds;
 use super::{Conn, Due, Phase, Receive, Worker};
 
-/// Maximum local addresses that a worker remembers to share: more than the interfaces of most hosts.
+/// Maximum local addresses that a worker remembers to share for each handler thread: more than the interfaces of most
+/// hosts.
 const LOCAL_ADDRESSES_MAX: usize = 16;
 
 /// Maximum pause of accepting after a failure that can pass with time (EMFILE, ENFILE, ENOMEM). It ends at once when a
@@ -96,7 +97,7 @@ impl<D: Driver> Worker<D> {
         if let Some(known) = self.locals.iter().find(|known| known.is_same(&local)) {
             return Arc::clone(known);
         }
-        if self.locals.len() == LOCAL_ADDRESSES_MAX {
+        if self.locals.len() == LOCAL_ADDRESSES_MAX * self.handlers.len() {
             self.locals.clear();
         }
         let local = Arc::new(local);
