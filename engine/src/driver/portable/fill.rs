@@ -31,7 +31,7 @@ impl PortableDriver {
         if !slot.is_filling() || !slot.readable {
             return;
         }
-        let (Some(socket), Some(fill)) = (&slot.socket, self.fills.get_mut(&index)) else { return };
+        let (Some(socket), Some(mut fill)) = (&slot.socket, self.fills.remove(&index)) else { return };
         let place = fill.place();
         let room = place.len();
         let read = loop {
@@ -45,7 +45,6 @@ impl PortableDriver {
             Ok(len) => {
                 // As after a read into a buffer.
                 slot.readable = len == room || slot.urgent || slot.end != PeerEnd::None;
-                let Some(mut fill) = self.fills.remove(&index) else { return };
                 let memory = fill.memory_mut();
                 // SAFETY: the system has written this many bytes to the place, which begins at the memory's length.
                 unsafe { memory.set_len(memory.len() + len) };
@@ -55,6 +54,7 @@ impl PortableDriver {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 slot.readable = false;
                 slot.urgent = system::MAYBE_URGENT;
+                self.fills.insert(index, fill);
                 return;
             }
             Err(error) => {
@@ -63,7 +63,6 @@ impl PortableDriver {
             }
         };
         slot.set_filling(false);
-        self.fills.remove(&index);
         events.push(event);
         self.report_end(key, events);
     }
