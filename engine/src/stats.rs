@@ -12,7 +12,7 @@ macro_rules! counters {
 
         /// A snapshot of a worker's counters. Names that end in `_total` count from the start of the engine; the others
         /// are current values. Each counter is read by itself, so counters of one snapshot can disagree by a few
-        /// events; but a connection that it counts as accepted or connected is in it as open or as ended too.
+        /// events; but every connection that is counted as accepted or connected is also counted as open or as ended.
         ///
         /// ```
         /// use tidegate_engine::WorkerStats;

@@ -98,7 +98,7 @@ pub(super) fn is_writable(socket: &impl AsRawFd) -> bool {
     unsafe { libc::poll(&raw mut poll, 1, 0) != 0 }
 }
 
-/// See the other one. No call is short here.
+/// As on Linux. No call is short here.
 #[cfg(not(target_os = "linux"))]
 pub(super) fn is_writable(_socket: &impl AsRawFd) -> bool {
     true

@@ -30,7 +30,7 @@ pub(crate) const COALESCE_BYTES_MAX: usize = 4096;
 pub struct Chunk {
     memory: Memory,
     start: u32,
-    /// Lets an enum with a chunk be as small as the chunk, in space that is there.
+    /// Keeps an enum that contains a chunk as small as the chunk. It lies in padding.
     _niche: Niche,
 }
 

@@ -75,7 +75,7 @@ enum First {
     Chunk(Chunk),
 }
 
-/// What few buffers have.
+/// State that few buffers need.
 #[derive(Default)]
 struct Rest {
     /// The chunks behind the first.

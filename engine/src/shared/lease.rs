@@ -5,7 +5,7 @@
 //! (`driver::uring::buffers`).
 //!
 //! Invariant: each buffer is in exactly one place: published to the kernel, named by an unprocessed completion, leased,
-//! or in the return queue. The memory outlives the ring's receives and every lease.
+//! in the return queue, or in the ring's reserve. The memory outlives the ring's receives and every lease.
 
 use std::ops::{Deref, DerefMut, Range};
 use std::sync::Arc;

@@ -39,8 +39,8 @@ const IS_SUPPORTED: bool = usize::BITS >= 64;
 /// The queues by number, to be found by wakers. An entry is used again once its queue is gone.
 static QUEUES: std::sync::Mutex<Vec<Weak<ReadyQueue>>> = std::sync::Mutex::new(Vec::new());
 
-/// What a thread knows of the queue that its executor takes from. Without a destructor, and so found at once: every
-/// turn looks at it, with endpoints or without.
+/// The queue that the executor of a thread takes from. Without a destructor, so that reading it needs no check of its
+/// state: every turn does, with or without endpoints.
 struct Claim {
     /// Null on other threads.
     queue: Cell<*const ReadyQueue>,

@@ -24,7 +24,7 @@ pub(crate) enum Segment {
     Shared(Contained<Bytes>),
 }
 
-/// What a segment owns alone. An enum of its own, because this fits into the space of the other variant of [`Segment`].
+/// The data that a segment does not share. A separate enum, because it then fits into the niche of [`Segment::Shared`].
 #[derive(Debug)]
 pub(crate) enum Owned {
     Bytes(Buffer),

@@ -30,7 +30,7 @@ impl Default for QueueDeadlines {
     }
 }
 
-/// What few queues have: waiting wakers, deferred bytes, deadlines. An idle connection stores one null pointer.
+/// State that few queues need: waiting wakers, deferred bytes, deadlines. An idle connection stores one null pointer.
 #[derive(Default)]
 pub(crate) struct Waiters(Option<Box<Lists>>);
 

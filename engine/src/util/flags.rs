@@ -1,6 +1,6 @@
-//! Eight flags in a byte, for state of which there is very much.
+//! Eight flags in one byte, for state that exists once per connection.
 
-/// A set of flags, of which each is one bit of a byte.
+/// A set of flags, each one bit of a byte.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Flags(u8);
 

@@ -27,7 +27,7 @@ impl Pages {
         Ok(pages)
     }
 
-    /// Maps `len` bytes of which only parts will be used at most times: a huge page would be in memory as a whole.
+    /// Maps `len` bytes in small pages, for memory that is mostly used in parts: a huge page is in memory as a whole.
     pub(crate) fn small(len: usize) -> io::Result<Self> {
         let protection = libc::PROT_READ | libc::PROT_WRITE;
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;

@@ -11,10 +11,9 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
-use crate::clock::Clock;
-use crate::clock::RecentTick;
 use crate::clock::sleep_entry::SleepEntry;
 use crate::clock::wheel::{Links, Lists, Wheel};
+use crate::clock::{Clock, RecentTick};
 use crate::config::Config;
 use crate::driver::{Driver, Event};
 use crate::error::CloseCause;

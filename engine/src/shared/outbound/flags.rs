@@ -1,4 +1,4 @@
-//! What is noted of a queue, a bit each.
+//! The flags of an outbound queue, one bit each.
 
 /// The worker is notified of queued bytes, or will check when the send in flight completes.
 pub(super) const SCHEDULED: u8 = 1;
