@@ -78,7 +78,7 @@ enum Style {
     Events,
 }
 
-/// Returns an echo whose handler needs `BYTES` of memory for a message. An async one holds them while it waits too.
+/// Returns an echo whose handler needs `BYTES` of memory for a message. An async one keeps them while it waits.
 fn echo<const BYTES: usize>(style: Style) -> Upgrade {
     match style {
         Style::Async => websocket::upgrade(|mut ws: WebSocket| async move {
@@ -94,7 +94,7 @@ fn echo<const BYTES: usize>(style: Style) -> Upgrade {
     }
 }
 
-/// Uses the memory for a message, if there is any, so that the compiler cannot do without it.
+/// Uses the memory for a message, if there is any, so that the compiler does not remove it.
 #[inline]
 fn work<const BYTES: usize>(scratch: &mut [u8; BYTES], message: &[u8]) {
     if BYTES > 0 {

@@ -36,8 +36,9 @@ use tidegate::engine::{Engine, LocalTask, block_on, spawn_local};
 use tidegate::prelude::*;
 use tidegate::websocket::{Connect, Error, connect};
 
-/// Connections that each worker opens at a time, and all of them at least.
+/// Connections that each worker opens at a time.
 const OPENING_PER_WORKER: usize = 64;
+/// Minimum connections that all workers together open at a time.
 const OPENING_MIN: usize = 256;
 /// Maximum wait for the server's close frame, when all connections are closed at once.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(60);
@@ -51,7 +52,7 @@ struct Load {
     connections: usize,
     depth: usize,
     payload: Bytes,
-    /// Tasks that open connections, in turn.
+    /// Number of tasks that open connections.
     opening: usize,
     opened: AtomicUsize,
     /// Open once all connections are.
@@ -113,7 +114,7 @@ fn run(options: &Options) -> tidegate::Result<bool> {
         latencies: Latencies::default(),
         errors: Mutex::default(),
     });
-    // The tasks do little between two waits, so they need no threads of their own.
+    // The tasks do little between two waits, so they run on the threads of the workers.
     let config =
         Config::default().engine(options.value("--engine")).workers(workers).placement(HandlerPlacement::Inline);
     let running = Engine::client(config.connections_max(connections.max(1)))?;
@@ -162,12 +163,12 @@ impl Load {
     }
 }
 
-/// Returns how many connections a worker's file table is planned to hold: the limit of open files less a few others.
+/// Returns how many connections a worker's file table has room for: the limit of open files, less a few other files.
 fn table_room() -> usize {
     let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
     let line = limits.lines().find(|line| line.starts_with("Max open files"));
-    let files = line.and_then(|line| line.split_whitespace().nth(3)?.parse().ok()).unwrap_or(1024);
-    std::cmp::max(files, 128) - 64
+    let files: usize = line.and_then(|line| line.split_whitespace().nth(3)?.parse().ok()).unwrap_or(1024);
+    files.max(128) - 64
 }
 
 /// Opens every `opening`th connection from number `first` on, one after the other. Returns their tasks.

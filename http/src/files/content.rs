@@ -109,7 +109,7 @@ impl FileContent {
         if range.len <= COPIED_BYTES_MAX || !self.connection.as_ref().is_some_and(ContentConnection::sends_files) {
             return None;
         }
-        // A small rest is not worth a turn.
+        // A small rest goes along with the part before it.
         let len = if range.len <= PART_BYTES + COPIED_BYTES_MAX { range.len } else { PART_BYTES };
         let start = range.start;
         match cache_state(&self.file, start, len as usize) {

@@ -21,8 +21,8 @@ use crate::media_types::gains_by_compression;
 /// Larger files are not kept in memory, and sent from the file.
 pub(super) const MEMORY_BYTES_MAX: u64 = 128 * 1024;
 
-/// The time after its last change from which a file is at rest. A second more, because the time of the change is
-/// compared in whole seconds.
+/// The time after its last change from which a file is at rest: ten seconds, and one more because the time of the
+/// change is compared in whole seconds.
 const REST: Duration = Duration::from_secs(11);
 
 /// The compressed forms that can lie beside a file, in the order of preference.

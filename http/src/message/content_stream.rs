@@ -96,7 +96,7 @@ pub enum ContentPiece {
 }
 
 impl ContentPiece {
-    /// Returns the memory that it takes.
+    /// Returns the bytes of memory that it takes: none for a part of a file.
     pub(crate) fn memory_bytes(&self) -> usize {
         match self {
             ContentPiece::Bytes(bytes) => bytes.len(),

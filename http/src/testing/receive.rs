@@ -24,7 +24,7 @@ pub(super) struct ResponseReader {
     reader: client::ResponseReader,
     /// The response is complete; after a 101 another protocol follows.
     is_over: bool,
-    /// The reason why the rest is not read.
+    /// The error that ended the reading.
     error: Option<InvalidResponse>,
     /// The connection can be used for another request.
     pub(super) is_persistent: bool,
@@ -76,7 +76,7 @@ impl ResponseReader {
     }
 }
 
-/// Returns whether the connection is one of HTTP after the response, by what its head says.
+/// Returns whether the connection can be used for another request, by the head of the response.
 fn is_persistent(head: &Parts) -> bool {
     head.version == Version::HTTP_11
         && head.status != StatusCode::SWITCHING_PROTOCOLS

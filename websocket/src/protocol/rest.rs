@@ -1,6 +1,5 @@
 //! The rest of a large frame, received into the memory of its message without passing through the input.
 
-use super::inflate::inflater;
 use super::{Incoming, Protocol, is_last};
 use crate::buffer_pool;
 use crate::frame::mask::MaskingKey;
@@ -22,7 +21,7 @@ impl Protocol {
     }
 
     /// Returns the memory of the open message, and the bytes of the rest of the frame for which it has room. `None` if
-    /// that is little. The memory grows as it does for bytes that arrive in the input: at most to twice of what has
+    /// that is little. The memory grows as it does for bytes that arrive in the input: at most to twice what has
     /// arrived, unless that of an earlier message is reused.
     pub(crate) fn rest_memory(&mut self) -> Option<(&mut Vec<u8>, usize)> {
         let rest_bytes = usize::try_from(self.rest_bytes()).unwrap_or(usize::MAX);
@@ -52,7 +51,7 @@ impl Protocol {
 
     fn put_back(&mut self, memory: Vec<u8>, kept_bytes: usize) -> Result<Option<Event>, ProtocolError> {
         let arrived_bytes = memory.len() - kept_bytes;
-        debug_assert!(arrived_bytes as u64 <= self.rest_bytes() && inflater(&mut self.cold).is_none());
+        debug_assert!(arrived_bytes as u64 <= self.rest_bytes() && !self.is_inflating());
         let Incoming::Assembling { assembler, .. } = &mut self.incoming else { return Ok(None) };
         let Some(piece) = self.frames.pass(arrived_bytes) else { return Ok(None) };
         assembler.put_back(piece.header.masking_key.unwrap_or(MaskingKey::NONE), memory, kept_bytes)?;

@@ -51,8 +51,8 @@ impl<F: AsyncFn(WebSocket) -> Result<(), HandlerError> + SharedAcrossThreads> Se
     }
 }
 
-/// Makes `task` the task of the connection, in place of that of HTTP: in a box it would be a second block of memory
-/// below the first. Returns what is left for the task of HTTP to do.
+/// Makes `task` the task of the connection instead of the HTTP task. In a box inside of that it would be a second block
+/// of memory. Returns what is left for the HTTP task to do.
 fn go_on(sender: &ByteSender, task: impl Future<Output = ()> + 'static) -> LocalBoxFuture<'static, ()> {
     match succeed(sender, NamedTask { task, name: HandlerName::current() }) {
         Ok(()) => Box::pin(ready(())),

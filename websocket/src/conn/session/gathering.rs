@@ -4,9 +4,10 @@
 
 use std::task::{Context, Poll};
 
-use tidegate_engine::{Filling, Gathering, GatheringError};
+use tidegate_engine::{Connection, Filling, Gathering, GatheringError};
 
 use super::Session;
+use super::cold_state::ColdState;
 use crate::close::{CloseFrame, Transport};
 use crate::close_code::CloseCode;
 use crate::error::Error;
@@ -19,8 +20,22 @@ pub(crate) struct OpenMessage {
     received: u32,
     /// Where the memory is, while the rest of a frame is received straight into it.
     pub(super) filling: Filling,
-    /// Bytes were received that way.
-    pub(super) has_filled: bool,
+    /// The first part of the open frame's rest was received that way, and so is what is left.
+    pub(super) fills_frame: bool,
+}
+
+impl OpenMessage {
+    /// Returns the memory of the open message. What has arrived since the last look is noted.
+    pub(super) fn of<'a>(cold: &'a mut Option<Box<ColdState>>, connection: &Connection) -> &'a mut OpenMessage {
+        let received = connection.received_bytes_total();
+        let message = cold.get_or_insert_default().message.get_or_insert_with(|| {
+            let gathering = Gathering::new(connection);
+            Box::new(OpenMessage { gathering, received, filling: Filling::new(), fills_frame: false })
+        });
+        message.gathering.note_received(received.wrapping_sub(message.received) as usize);
+        message.received = received;
+        message
+    }
 }
 
 impl Session {
@@ -31,21 +46,8 @@ impl Session {
     #[cold]
     pub(super) fn poll_memory(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         let held = self.protocol.gathered_bytes();
-        let message = self.open_message();
+        let message = OpenMessage::of(&mut self.cold, &self.connection);
         message.gathering.poll_reserve(cx, held).map_err(|error| self.give_up(error))
-    }
-
-    /// Returns the memory of the open message. What has arrived since the last look is noted.
-    pub(super) fn open_message(&mut self) -> &mut OpenMessage {
-        let received = self.connection.received_bytes_total();
-        let cold = self.cold.get_or_insert_default();
-        let message = cold.message.get_or_insert_with(|| {
-            let gathering = Gathering::new(&self.connection);
-            Box::new(OpenMessage { gathering, received, filling: Filling::new(), has_filled: false })
-        });
-        message.gathering.note_received(received.wrapping_sub(message.received) as usize);
-        message.received = received;
-        message
     }
 
     /// Ready when the open message has arrived too slowly. Polled while there is nothing to read.
