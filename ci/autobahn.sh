@@ -32,7 +32,8 @@ suite_seconds_max=7200
 
 server=
 tls=
-trap 'kill $(jobs -p) 2>/dev/null || true' EXIT
+outcomes=$(mktemp -d)
+trap 'kill $(jobs -p) 2>/dev/null || true; rm -r "$outcomes"' EXIT
 
 install_suite() {
   local stamp=$suite/venv/.installed want
@@ -131,6 +132,18 @@ run_client() { # NAME CASES...
   judge "$out" "$status"
 }
 
+run() { # NAME CASES...; in a subshell, whose EXIT trap it sets
+  trap 'if [ -n "$server" ]; then kill -KILL "$server" 2>/dev/null || true; fi' EXIT
+  echo "== $1"
+  if [ -n "$missing" ] && [[ $1 == *uring* ]]; then
+    echo "SKIPPED: $missing"
+  elif [[ $1 == client/* ]]; then
+    run_client "$@"
+  else
+    run_combination "$@"
+  fi
+}
+
 judge() { # OUT STATUS
   local out=$1 status=$2
   # The suite counts wrongly closed connections separately from FAILED cases. Here both are failures.
@@ -157,18 +170,6 @@ if [ "${1:-}" = --only ]; then
   done
   shift 2
 fi
-# Runs a combination, in a shell of its own.
-run() { # NAME CASES...
-  trap 'if [ -n "$server" ]; then kill -KILL "$server" 2>/dev/null || true; fi' EXIT
-  echo "== $1"
-  if [ -n "$missing" ] && [[ $1 == *uring* ]]; then
-    echo "SKIPPED: $missing"
-  elif [[ $1 == client/* ]]; then
-    run_client "$@"
-  else
-    run_combination "$@"
-  fi
-}
 
 cases_count=
 if [ $# -eq 0 ]; then
@@ -186,7 +187,6 @@ wscat_binary=$target/quick/examples/wscat
 missing=$(io_uring_missing)
 
 jobs=${AUTOBAHN_JOBS:-$(nproc)}
-outcomes=$(mktemp -d)
 pids=()
 for combination in "${chosen[@]}"; do
   while [ "$(jobs -rp | wc -l)" -ge "$jobs" ]; do wait -n || true; done
@@ -198,7 +198,6 @@ for number in "${!chosen[@]}"; do
   wait "${pids[number]}" || failed+=("${chosen[number]}")
   cat "$outcomes/${chosen[number]//[\/:]/-}"
 done
-rm -r "$outcomes"
 if [ ${#failed[@]} -gt 0 ]; then
   echo "autobahn: FAILED on ${failed[*]}" >&2
   exit 1

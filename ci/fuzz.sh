@@ -29,9 +29,9 @@ fi
 command -v c++ >/dev/null || missing "c++ not found; libFuzzer needs it: apt-get install g++"
 folder=$(ci/target_folder.sh)/fuzz
 
-# What `cargo fuzz build` sets. Here it would have to be installed first.
+# The flags of `cargo fuzz build`, which would have to be installed first. Overflow checks come with the assertions.
 host=$(rustc "+$toolchain" -vV | sed -n 's/^host: //p')
-flags="-Cpasses=sancov-module --cfg fuzzing -Ccodegen-units=1"
+flags="-Cpasses=sancov-module --cfg fuzzing -Cdebug-assertions -Ccodegen-units=1"
 for option in level=4 inline-8bit-counters pc-table trace-compares stack-depth; do
   flags+=" -Cllvm-args=-sanitizer-coverage-$option"
 done

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Installs the packages of Debian whose programs, or libraries such as libuv.so.1, are missing, as root.
-# usage: debian.sh [PROGRAM=PACKAGE...]
-# Anybody else is told what to install. Exits with 2 if a program is missing at the end.
+# Installs the packages of Debian whose programs or libraries are missing, as root. Otherwise says what to install.
+# usage: debian.sh [PROGRAM=PACKAGE | LIBRARY=PACKAGE]...   such as curl=curl or libuv.so.1=libuv1
+# Exits with 2 if a program or library is missing at the end.
 set -euo pipefail
 # Debian keeps servers out of the path of ordinary users.
 PATH=$PATH:/usr/sbin:/sbin
@@ -12,7 +12,7 @@ missing() {
   for pair in "$@"; do is_there "${pair%%=*}" || echo "${pair#*=}"; done
 }
 
-# is_there NAME: is there such a program, or such a library? (No pipe to grep -q, which would end ldconfig early.)
+# is_there NAME: whether a program, or a library, of this name is installed. (A pipe to grep -q would end ldconfig early.)
 is_there() {
   case $1 in
     *.so*) [[ $(ldconfig -p) == *"$1"* ]] ;;

@@ -61,10 +61,10 @@ pub(crate) fn read_without_waiting(file: &File, into: &mut [u8], offset: u64) ->
     use std::os::fd::AsRawFd;
     loop {
         let vector = libc::iovec { iov_base: into.as_mut_ptr().cast(), iov_len: into.len() };
+        let (descriptor, offset) = (file.as_raw_fd(), offset as libc::off_t);
         // SAFETY: the kernel writes at most `into.len()` bytes to `into`, which is borrowed for the call, as the file
         // is.
-        let read =
-            unsafe { libc::preadv2(file.as_raw_fd(), &raw const vector, 1, offset as libc::off_t, libc::RWF_NOWAIT) };
+        let read = unsafe { libc::preadv2(descriptor, &raw const vector, 1, offset, libc::RWF_NOWAIT) };
         if read >= 0 {
             return Ok(read as usize);
         }

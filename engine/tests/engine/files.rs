@@ -189,7 +189,7 @@ fn has_descriptor_of(inode: &str) -> bool {
     descriptors.flatten().any(|entry| std::fs::read_link(entry.path()).is_ok_and(|target| target == link))
 }
 
-/// Otherwise as many slow clients as the process may have open files would leave it none.
+/// Otherwise slow clients could use up the process's limit of open files.
 #[test]
 #[cfg(target_os = "linux")]
 fn a_part_whose_client_takes_its_time_holds_no_descriptor() {
@@ -208,7 +208,7 @@ fn a_part_whose_client_takes_its_time_holds_no_descriptor() {
             let inode = inode_of_server(&client);
             let mut received = vec![0; 5_000_000];
             client.read_exact(&mut received).unwrap();
-            // It is there while the kernel takes bytes, and must go when the client takes no more.
+            // The descriptor is open while the kernel takes bytes. The client takes no more now.
             wait_until("the descriptor to be closed", || !has_descriptor_of(&inode));
             client.read_exact(&mut received).unwrap();
             assert!(received.iter().all(|byte| *byte == 7));

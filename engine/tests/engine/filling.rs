@@ -3,16 +3,18 @@
 use std::future::poll_fn;
 use std::io::Write;
 use std::net::{Shutdown as Half, TcpStream};
+use std::pin::pin;
+use std::task::Poll;
 use std::thread;
 use std::time::Duration;
 
 use socket2::SockRef;
-use tidegate_engine::{CloseCause, Connection, Filling, ReceiveError, Shutdown};
+use tidegate_engine::{CloseCause, Connection, Filling, ReceiveError, Running, Shutdown};
 
 use crate::flow::write_until;
 use crate::support::*;
 
-/// What a reader's memory holds before the message.
+/// The bytes in a reader's memory before the message.
 const OWN: &[u8] = b"own";
 
 /// Lengths around the sizes of buffers, marks and fills.
@@ -24,7 +26,7 @@ fn framed(payload: &[u8]) -> Vec<u8> {
     [&(payload.len() as u64).to_le_bytes()[..], payload].concat()
 }
 
-/// What a reader knows of the message that it gathers.
+/// A message that its reader is gathering.
 struct Message {
     memory: Vec<u8>,
     filling: Filling,
@@ -38,7 +40,7 @@ impl Message {
         Self { memory, filling: Filling::new(), fills: 0 }
     }
 
-    /// Waits for a part of what is `missing`. Returns false at the end of the stream.
+    /// Waits for a part of the `missing` bytes. Returns false at the end of the stream.
     async fn receive(&mut self, connection: &mut Connection, missing: usize) -> Result<bool, ReceiveError> {
         let Self { memory, filling, .. } = self;
         if !poll_fn(|cx| connection.poll_fill_into(cx, memory, filling, missing)).await? {
@@ -82,7 +84,7 @@ async fn length(connection: &mut Connection) -> Option<usize> {
     Some(u64::from_le_bytes(bytes.try_into().ok()?) as usize)
 }
 
-/// Echoes messages with their lengths. Reports how many parts of each came into the memory.
+/// Echoes messages with their lengths. Reports how many parts of each were received into its memory.
 async fn echo_messages(mut connection: Connection, fills: Progress<Vec<usize>>) {
     while let Some(len) = length(&mut connection).await {
         let mut message = Message::new(len);
@@ -101,7 +103,7 @@ async fn echo_messages(mut connection: Connection, fills: Progress<Vec<usize>>) 
     }
 }
 
-/// Each message is sent twice in a row, so that bytes are behind it: in one piece and in odd pieces.
+/// Each message is sent twice in a row, so that other bytes follow it.
 #[test]
 fn messages_of_every_length_arrive_in_whatever_pieces_they_are_sent() {
     on_every_engine(|setup| {
@@ -121,13 +123,13 @@ fn messages_of_every_length_arrive_in_whatever_pieces_they_are_sent() {
             }
         }
         let filled = fills.wait("the reports", |fills| Some(fills.iter().filter(|count| **count > 0).count()));
-        assert!(filled > 0, "no message came into its memory");
+        assert!(filled > 0, "no message was received into its memory");
         finish(running);
     });
 }
 
 /// Starts a handler that gathers one message and reports its progress and its end.
-fn start_gathering(setup: Setup, leave: Inbox<()>) -> (tidegate_engine::Running, TcpStream, Progress<Gathered>) {
+fn start_gathering(setup: Setup, leave: Inbox<()>) -> (Running, TcpStream, Progress<Gathered>) {
     let gathered = Progress::<Gathered>::default();
     let report = gathered.clone();
     let (running, address) = start(setup.config, move |mut connection: Connection| {
@@ -137,19 +139,17 @@ fn start_gathering(setup: Setup, leave: Inbox<()>) -> (tidegate_engine::Running,
             let mut message = Message::new(len);
             while message.len() < len {
                 let missing = len - message.len();
-                let mut left = std::pin::pin!(leave.next());
+                let mut left = pin!(leave.next());
                 let received = {
-                    let mut receive = std::pin::pin!(message.receive(&mut connection, missing));
+                    let mut receive = pin!(message.receive(&mut connection, missing));
                     poll_fn(|cx| match receive.as_mut().poll(cx) {
-                        std::task::Poll::Pending => left.as_mut().poll(cx).map(|_| None),
+                        Poll::Pending => left.as_mut().poll(cx).map(|_| None),
                         ready => ready.map(Some),
                     })
                     .await
                 };
                 match received {
-                    Some(Ok(true)) => {
-                        report.update(|gathered| gathered.bytes = message.len());
-                    }
+                    Some(Ok(true)) => report.update(|gathered| gathered.bytes = message.len()),
                     Some(end) => return report.update(|gathered| gathered.end = Some(end)),
                     None => return report.update(|gathered| gathered.left = true),
                 }
@@ -168,7 +168,7 @@ struct Gathered {
     end: Option<Result<bool, ReceiveError>>,
 }
 
-/// Sends half of a message in small parts, each once the one before has been received: then the memory is away.
+/// Sends half of a message in two parts, the second once the first has been received. The worker then has the memory.
 fn send_half(client: &mut TcpStream, message: &[u8], gathered: &Progress<Gathered>) -> usize {
     let half = message.len() / 2;
     client.write_all(&message[..half / 2]).unwrap();
@@ -215,7 +215,7 @@ fn the_end_of_the_peer_in_the_middle_of_a_message_is_reported() {
     });
 }
 
-/// The handler's end frees nothing that is received into: what the peer sends after it is dropped.
+/// Memory that is received into outlives its handler. Bytes that the peer sends afterwards are dropped.
 #[test]
 fn a_handler_can_end_in_the_middle_of_a_message() {
     on_every_engine(|setup| {
@@ -243,7 +243,7 @@ fn an_engine_can_end_in_the_middle_of_a_message() {
     });
 }
 
-/// What is received for a handler that stalls after a fill is bounded, and nothing of it is lost.
+/// A handler that stalls after a fill has a bounded number of bytes received for it, and loses none.
 #[test]
 fn a_stalled_handler_stalls_its_peer_between_two_fills() {
     let flood = framed(&numbered(24 << 20));

@@ -35,12 +35,16 @@ async fn check_echo_of(connection: &mut Connection, bytes: &[u8]) {
     let sender = connection.sender().clone();
     for piece in bytes.chunks(10_000) {
         sender.send(piece.to_vec()).await.unwrap();
-        let mut back = Vec::new();
-        while back.len() < piece.len() {
-            back.extend_from_slice(&connection.receive().await.unwrap().expect("more"));
-        }
-        assert!(back == piece, "the echo differs");
+        assert!(receive_exact(connection, piece.len()).await == piece, "the echo differs");
     }
+}
+
+/// Checks that an attempt timed out against `server`, which keeps its end open, and that nothing of it is left.
+fn check_timed_out(running: &Running, error: &ConnectError, server: &TcpListener) {
+    assert!(matches!(error, ConnectError::TimedOut { .. }), "{error}");
+    drop(server.accept().unwrap());
+    wait_until("the end", || total(running).connections == 0);
+    assert_eq!(total(running).handshakes, 0);
 }
 
 /// Reads to the end in order.
@@ -172,11 +176,7 @@ fn tls_that_begins_late_fails_as_any_other() {
         let connection = ask(running, silent_address);
         let short = Duration::from_millis(50);
         let error = block_on(connection.start_tls(&trusts_other, "localhost", short)).unwrap_err();
-        assert!(matches!(error, ConnectError::TimedOut { .. }), "{error}");
-        drop(silent.accept().unwrap());
-
-        wait_until("the end", || total(running).connections == 0);
-        assert_eq!(total(running).handshakes, 0);
+        check_timed_out(running, &error, &silent);
     });
 }
 
@@ -295,12 +295,7 @@ fn the_timeout_includes_the_handshake() {
     let tls = TlsClient::dangerous_trust_anyone().unwrap();
     with_clients(|running| {
         let connect = running.connect(address).tls(&tls).timeout(Duration::from_millis(50));
-        let error = block_on(connect.into_future()).unwrap_err();
-        assert!(matches!(error, ConnectError::TimedOut { .. }), "{error}");
-        // The server still holds its end, and the client's is gone.
-        drop(listener.accept().unwrap());
-        wait_until("the end", || total(running).connections == 0);
-        assert_eq!(total(running).handshakes, 0);
+        check_timed_out(running, &block_on(connect.into_future()).unwrap_err(), &listener);
     });
 }
 

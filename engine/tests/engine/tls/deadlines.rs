@@ -13,16 +13,6 @@ use crate::support::*;
 /// Long enough to be noticed, short enough to repeat.
 const SHORT: Duration = Duration::from_millis(40);
 
-/// Returns the records of `plain`, which are not sent.
-fn records(client: &mut Client, plain: &[u8]) -> Vec<u8> {
-    client.conn.writer().write_all(plain).unwrap();
-    let mut records = Vec::new();
-    while client.conn.wants_write() {
-        client.conn.write_tls(&mut records).unwrap();
-    }
-    records
-}
-
 #[test]
 fn a_read_deadline_passes_within_a_record_and_leaves_the_session_usable() {
     let authority = Authority::new();
@@ -45,7 +35,7 @@ fn a_read_deadline_passes_within_a_record_and_leaves_the_session_usable() {
             passed.update(|passed| *passed = false);
             let mut client = client(address, &Arc::new(authority.client(version)));
             shake_hands(&mut client).unwrap();
-            let records = records(&mut client, b"in two parts");
+            let records = records_of(&mut client, b"in two parts");
             let (first, second) = records.split_at(records.len() - 3);
             client.sock.write_all(first).unwrap();
             passed.wait("the deadline", |passed| passed.then_some(()));
@@ -98,7 +88,7 @@ fn a_client_that_trickles_is_reset_after_the_handshake_timeout() {
         let tls = authority.server().handshake_timeout(Duration::from_millis(100));
         let (running, address) = start_tls(setup.config, tls, async |_| panic!("no handler"));
         let mut client = connect(address);
-        // The pace: each read waits this long for what does not come.
+        // Sets the pace: nothing comes, so each read waits this long.
         client.set_read_timeout(Some(Duration::from_millis(5))).unwrap();
         // A record of 16 KiB with the beginning of a ClientHello, which never becomes complete.
         client.write_all(b"\x16\x03\x01\x40\x00\x01\x00\x3f\xfc").unwrap();

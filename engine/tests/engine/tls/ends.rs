@@ -4,6 +4,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown as Half, SocketAddr};
 use std::sync::Arc;
 
+use rustls::SupportedProtocolVersion;
 use tidegate_engine::{CloseCause, Connection, ReceiveError, Running, Shutdown};
 
 use super::peer::*;
@@ -41,6 +42,15 @@ fn start_noting(setup: Setup, authority: &Authority, begin: fn(&Connection)) -> 
 fn say_bye(connection: &Connection) {
     connection.sender().append(|queue| queue.extend_from_slice(b"bye")).unwrap();
     connection.sender().shutdown_write();
+}
+
+/// Connects and receives the server's whole side, which `say_bye` has sent.
+fn hear_bye(address: SocketAddr, authority: &Authority, version: &'static SupportedProtocolVersion) -> Client {
+    let mut client = client(address, &Arc::new(authority.client(version)));
+    let mut all = Vec::new();
+    client.read_to_end(&mut all).unwrap();
+    assert_eq!(all, b"bye");
+    client
 }
 
 /// A record of application data that no key has made.
@@ -92,10 +102,7 @@ fn a_handler_ends_its_side_and_goes_on_receiving() {
     on_every_engine(|setup| {
         let (running, address, ends) = start_noting(setup, &authority, say_bye);
         for version in VERSIONS {
-            let mut client = client(address, &Arc::new(authority.client(version)));
-            let mut all = Vec::new();
-            client.read_to_end(&mut all).unwrap();
-            assert_eq!(all, b"bye");
+            let mut client = hear_bye(address, &authority, version);
             client.write_all(&pattern(10_000)).unwrap();
             client.conn.send_close_notify();
             client.flush().unwrap();
@@ -130,10 +137,7 @@ fn a_broken_record_after_the_own_end_fails_the_receive() {
     on_every_engine(|setup| {
         let (running, address, ends) = start_noting(setup, &authority, say_bye);
         for version in VERSIONS {
-            let mut client = client(address, &Arc::new(authority.client(version)));
-            let mut all = Vec::new();
-            client.read_to_end(&mut all).unwrap();
-            assert_eq!(all, b"bye");
+            let mut client = hear_bye(address, &authority, version);
             client.sock.write_all(&BROKEN_RECORD).unwrap();
             assert_eq!(ends.wait("the end", Vec::pop), Err(ReceiveError::Closed(CloseCause::Tls)));
         }
@@ -170,11 +174,7 @@ fn a_broken_record_right_behind_the_handshake_is_one_too() {
             client.conn.process_new_packets().unwrap();
         }
         // The client's last handshake message, its data and the broken record, in one piece.
-        client.conn.writer().write_all(b"good").unwrap();
-        let mut piece = Vec::new();
-        while client.conn.wants_write() {
-            client.conn.write_tls(&mut piece).unwrap();
-        }
+        let mut piece = records_of(&mut client, b"good");
         piece.extend_from_slice(&BROKEN_RECORD);
         client.sock.write_all(&piece).unwrap();
         let end = ends.wait("the end", Vec::pop);

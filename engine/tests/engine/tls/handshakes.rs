@@ -106,11 +106,9 @@ fn sessions_resume_on_every_worker_and_after_a_reload() {
 /// A handshake message can be cut into records of any size (RFC 8446 section 5.1).
 #[test]
 fn a_client_hello_arrives_in_records_of_one_byte() {
-    let authority = Authority::new();
-    on_every_engine(|setup| {
-        let (running, address) = start_tls(setup.config, authority.server(), echo);
-        for version in VERSIONS {
-            let mut client = client(address, &Arc::new(authority.client(version)));
+    with_clients_of_an_echo(
+        |_| (),
+        |client| {
             let mut hello = Vec::new();
             client.conn.write_tls(&mut hello).unwrap();
             let (header, message) = hello.split_at(5);
@@ -118,11 +116,9 @@ fn a_client_hello_arrives_in_records_of_one_byte() {
             let records: Vec<u8> =
                 message.iter().flat_map(|byte| [header[0], header[1], header[2], 0, 1, *byte]).collect();
             client.sock.write_all(&records).unwrap();
-            check_tls_echo(&mut client, b"hello");
-            close(&mut client).unwrap();
-        }
-        finish(running);
-    });
+            check_tls_echo(client, b"hello");
+        },
+    );
 }
 
 #[test]

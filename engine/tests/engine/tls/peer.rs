@@ -11,7 +11,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned, SupportedProtocolVersion};
 use tidegate_engine::{Config, Connection, Engine, Running, Tls};
 
-use crate::support::connect;
+use crate::support::{connect, echo, finish, on_every_engine};
 
 pub const VERSIONS: [&SupportedProtocolVersion; 2] = [&rustls::version::TLS13, &rustls::version::TLS12];
 
@@ -106,6 +106,33 @@ where
     let running = Engine::new(config).bind_tls("127.0.0.1:0", tls).unwrap().start(handler).unwrap();
     let address = running.local_addr().unwrap();
     (running, address)
+}
+
+/// Runs `test` with a client of each version that begins to connect to an echo, on every engine and placement. `test`
+/// receives everything that comes back. The sides then end in order.
+pub fn with_clients_of_an_echo(configure: impl Fn(&mut ClientConfig), test: impl Fn(&mut Client)) {
+    let authority = Authority::new();
+    on_every_engine(|setup| {
+        let (running, address) = start_tls(setup.config, authority.server(), echo);
+        for version in VERSIONS {
+            let mut config = authority.client(version);
+            configure(&mut config);
+            let mut client = client(address, &Arc::new(config));
+            test(&mut client);
+            assert_eq!(close(&mut client).unwrap(), b"");
+        }
+        finish(running);
+    });
+}
+
+/// Returns the records of `plain` without sending them, behind what else the session has to send.
+pub fn records_of(client: &mut Client, plain: &[u8]) -> Vec<u8> {
+    client.conn.writer().write_all(plain).unwrap();
+    let mut records = Vec::new();
+    while client.conn.wants_write() {
+        client.conn.write_tls(&mut records).unwrap();
+    }
+    records
 }
 
 /// Sends `bytes` in steps and checks that they come back.

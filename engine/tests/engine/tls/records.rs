@@ -10,19 +10,14 @@ use crate::support::*;
 
 #[test]
 fn echoes_small_and_large() {
-    let authority = Authority::new();
-    on_every_engine(|setup| {
-        let (running, address) = start_tls(setup.config, authority.server(), echo);
-        for version in VERSIONS {
-            let config = Arc::new(authority.client(version));
-            let mut client = client(address, &config);
+    with_clients_of_an_echo(
+        |_| (),
+        |client| {
             for len in [1, 64, 4096, 16_384, 16_385, 100_000, 1_000_000] {
-                check_tls_echo(&mut client, &pattern(len));
+                check_tls_echo(client, &pattern(len));
             }
-            assert_eq!(close(&mut client).unwrap(), b"");
-        }
-        finish(running);
-    });
+        },
+    );
 }
 
 /// A part of a file cannot be sent without a copy: it is read and encrypted.
@@ -92,11 +87,9 @@ impl Write for Crumbs<'_> {
 
 #[test]
 fn records_arrive_byte_by_byte() {
-    let authority = Authority::new();
-    on_every_engine(|setup| {
-        let (running, address) = start_tls(setup.config, authority.server(), echo);
-        for version in VERSIONS {
-            let mut client = client(address, &Arc::new(authority.client(version)));
+    with_clients_of_an_echo(
+        |_| (),
+        |client| {
             while client.conn.is_handshaking() {
                 while client.conn.wants_write() {
                     client.conn.write_tls(&mut Crumbs(&mut client.sock)).unwrap();
@@ -113,50 +106,32 @@ fn records_arrive_byte_by_byte() {
             let mut back = vec![0; 1000];
             client.read_exact(&mut back).unwrap();
             assert_eq!(back, pattern(1000));
-            close(&mut client).unwrap();
-        }
-        finish(running);
-    });
+        },
+    );
 }
 
 #[test]
 fn small_records_are_as_good_as_large_ones() {
-    let authority = Authority::new();
-    on_every_engine(|setup| {
-        let (running, address) = start_tls(setup.config, authority.server(), echo);
-        for version in VERSIONS {
-            let mut config = authority.client(version);
-            config.max_fragment_size = Some(32);
-            let mut client = client(address, &Arc::new(config));
-            check_tls_echo(&mut client, &pattern(10_000));
-            close(&mut client).unwrap();
-        }
-        finish(running);
-    });
+    with_clients_of_an_echo(
+        |config| config.max_fragment_size = Some(32),
+        |client| check_tls_echo(client, &pattern(10_000)),
+    );
 }
 
 /// Each byte is a record, and many of them arrive together.
 #[test]
 fn records_of_one_byte() {
-    let authority = Authority::new();
-    on_every_engine(|setup| {
-        let (running, address) = start_tls(setup.config, authority.server(), echo);
-        for version in VERSIONS {
-            let mut client = client(address, &Arc::new(authority.client(version)));
-            shake_hands(&mut client).unwrap();
-            let mut records = Vec::new();
-            for byte in pattern(2000) {
-                client.conn.writer().write_all(&[byte]).unwrap();
-                client.conn.write_tls(&mut records).unwrap();
-            }
+    with_clients_of_an_echo(
+        |_| (),
+        |client| {
+            shake_hands(client).unwrap();
+            let records: Vec<u8> = pattern(2000).iter().flat_map(|byte| records_of(client, &[*byte])).collect();
             client.sock.write_all(&records).unwrap();
             let mut back = vec![0; 2000];
             client.read_exact(&mut back).unwrap();
             assert!(back == pattern(2000), "the echo differs");
-            close(&mut client).unwrap();
-        }
-        finish(running);
-    });
+        },
+    );
 }
 
 /// Records of 16 KiB with marks just below, at and above a record.
