@@ -47,7 +47,7 @@ pub struct Plan {
     pub threads: usize,
     /// Handshakes in progress at a time, at least 1: more of them than the listeners' queues hold only wait.
     pub opening_max: usize,
-    /// Bytes of the longest answer of an [`Exchange`].
+    /// Bytes of the longest answer of an [`Exchange`]; 512 or less is the same as 512.
     pub answer_bytes_max: usize,
     /// A job fails if nothing happens for this long.
     pub stall: Duration,
@@ -177,7 +177,8 @@ impl Fleet {
     /// Exchanges messages on open connections. Returns the round trips in nanoseconds if they are timed.
     ///
     /// # Errors
-    /// The first connection that failed, was closed or received anything else, or a stall. The fleet is unusable then.
+    /// The first connection that failed, was closed or received anything else, a stall, or an answer that exceeds the
+    /// plan's. The fleet is unusable then.
     pub fn exchange(&mut self, exchange: &Exchange) -> Result<Histogram, LoadError> {
         let exchange = Exchange { connections: exchange.connections.min(self.open), ..exchange.clone() };
         self.start(&Job::Exchange(exchange))?;
