@@ -143,7 +143,8 @@ impl Crew {
             self.shared.done.fetch_add(done, Ordering::Relaxed);
             if completed > 0 {
                 moved = Instant::now();
-            } else if moved.elapsed() > self.shared.plan.stall || self.shared.is_abandoned.load(Ordering::Relaxed) {
+            }
+            if self.shared.is_abandoned.load(Ordering::Relaxed) || moved.elapsed() > self.shared.plan.stall {
                 return Err(LoadError::Stalled { connections: in_progress, messages: in_progress as u64 });
             }
         }
@@ -340,17 +341,19 @@ impl Crew {
             return Err(LoadError::Closed { index, outstanding: 1 });
         }
         let got = self.places.received(tag.place, length);
-        let same = iter::zip(got, awaited).take_while(|(got, awaited)| got == awaited).count();
-        if same == awaited.len() {
+        if got == awaited {
             return Ok(());
         }
-        let why = format!(
-            "byte {same} of {}: expected {}, got {}",
-            awaited.len(),
-            hexadecimal(&awaited[same..]),
-            hexadecimal(&got[same..])
-        );
-        Err(LoadError::Wrong { index, error: Mismatch::Violation { reply: 0, why } })
+        let byte = iter::zip(got, awaited).take_while(|(got, awaited)| got == awaited).count();
+        let error = Mismatch::Differs {
+            reply: 0,
+            byte,
+            reply_bytes: awaited.len(),
+            expected: hexadecimal(&awaited[byte..]),
+            got: hexadecimal(&got[byte..]),
+            hint: "",
+        };
+        Err(LoadError::Wrong { index, error })
     }
 }
 

@@ -176,7 +176,7 @@ fn a_wrong_byte_fails_the_exchange() {
         websocket.stream.write_all(&frame)
     };
     let error = fails(wrong, Duration::from_secs(10));
-    assert!(error.to_string().contains("connection 0: reply 0: byte 3 of 7: expected 65"), "{error}");
+    assert!(error.to_string().contains("connection 0: reply 0, byte 3 of 7: expected 65"), "{error}");
 }
 
 #[test]
