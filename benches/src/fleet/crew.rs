@@ -143,7 +143,8 @@ impl Crew {
             self.shared.done.fetch_add(done, Ordering::Relaxed);
             if completed > 0 {
                 moved = Instant::now();
-            } else if moved.elapsed() > self.shared.plan.stall || self.shared.is_abandoned.load(Ordering::Relaxed) {
+            }
+            if self.shared.is_abandoned.load(Ordering::Relaxed) || moved.elapsed() > self.shared.plan.stall {
                 return Err(LoadError::Stalled { connections: in_progress, messages: in_progress as u64 });
             }
         }
@@ -216,6 +217,9 @@ impl Crew {
                     self.chain.send(tag, sent);
                 }
                 if !awaited.is_empty() {
+                    if awaited.len() > self.places.buffer_bytes {
+                        return Err(io::Error::new(io::ErrorKind::InvalidInput, "an answer exceeds answer_bytes_max"));
+                    }
                     self.chain.receive(tag, self.places.buffer(tag.place, 0), awaited.len(), true);
                 }
             }
@@ -225,8 +229,8 @@ impl Crew {
 
     fn submit(&mut self, bank: usize) -> io::Result<()> {
         // SAFETY: what the kernel reads and writes is never freed: the server's address, lines and requests are static,
-        // and the buffers and sources of places are leaked. A place belongs to one connection until it is settled, so
-        // nothing else uses its buffer or its source.
+        // and the buffers and sources of places are leaked. No receive is longer than the rest of its place's buffer. A place
+        // belongs to one connection until it is settled, so nothing else uses its buffer or its source.
         unsafe { self.banks[bank].ring.push_linked(self.chain.link()) }
     }
 
@@ -337,17 +341,19 @@ impl Crew {
             return Err(LoadError::Closed { index, outstanding: 1 });
         }
         let got = self.places.received(tag.place, length);
-        let same = iter::zip(got, awaited).take_while(|(got, awaited)| got == awaited).count();
-        if same == awaited.len() {
+        if got == awaited {
             return Ok(());
         }
-        let why = format!(
-            "byte {same} of {}: expected {}, got {}",
-            awaited.len(),
-            hexadecimal(&awaited[same..]),
-            hexadecimal(&got[same..])
-        );
-        Err(LoadError::Wrong { index, error: Mismatch::Violation { reply: 0, why } })
+        let byte = iter::zip(got, awaited).take_while(|(got, awaited)| got == awaited).count();
+        let error = Mismatch::Differs {
+            reply: 0,
+            byte,
+            reply_bytes: awaited.len(),
+            expected: hexadecimal(&awaited[byte..]),
+            got: hexadecimal(&got[byte..]),
+            hint: "",
+        };
+        Err(LoadError::Wrong { index, error })
     }
 }
 

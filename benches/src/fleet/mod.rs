@@ -47,7 +47,7 @@ pub struct Plan {
     pub threads: usize,
     /// Handshakes in progress at a time, at least 1: more of them than the listeners' queues hold only wait.
     pub opening_max: usize,
-    /// Bytes of the longest answer of an [`Exchange`].
+    /// Bytes of the longest answer of an [`Exchange`]; 512 or less is the same as 512.
     pub answer_bytes_max: usize,
     /// A job fails if nothing happens for this long.
     pub stall: Duration,
@@ -90,7 +90,7 @@ struct Shared {
     per_ring: usize,
     /// Connections that the current job is done with.
     done: AtomicUsize,
-    /// Set when nobody waits for the current job any more.
+    /// Set when the fleet is dropped. The threads then give up the current job.
     is_abandoned: AtomicBool,
 }
 
@@ -177,7 +177,8 @@ impl Fleet {
     /// Exchanges messages on open connections. Returns the round trips in nanoseconds if they are timed.
     ///
     /// # Errors
-    /// The first connection that failed, was closed or received anything else, or a stall. The fleet is unusable then.
+    /// The first connection that failed, was closed or received anything else, a stall, or an answer that exceeds the
+    /// plan's. The fleet is unusable then.
     pub fn exchange(&mut self, exchange: &Exchange) -> Result<Histogram, LoadError> {
         let exchange = Exchange { connections: exchange.connections.min(self.open), ..exchange.clone() };
         self.start(&Job::Exchange(exchange))?;
@@ -198,8 +199,8 @@ impl Fleet {
     /// Waits for all threads. Returns their round trips together.
     fn gather(&self, report: &mut dyn FnMut(usize) -> Result<(), LoadError>) -> Result<Histogram, LoadError> {
         let mut all = Histogram::default();
+        let mut reported = Instant::now();
         for _ in &self.crews {
-            let mut reported = Instant::now();
             let answer = loop {
                 match self.answers.recv_timeout(PROGRESS_INTERVAL.saturating_sub(reported.elapsed())) {
                     Ok(answer) => break answer,
@@ -243,10 +244,44 @@ fn serve(shared: Arc<Shared>, firsts: &[usize], threads: usize, jobs: &Receiver<
             return;
         }
     };
-    // An answer that nobody takes is that of a fleet which has failed.
+    // Sending fails only after the fleet has been dropped.
     let _ = answers.send(Ok(Histogram::default()));
     for job in jobs {
         let _ = answers.send(crew.run(&job));
     }
     crew.close();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io;
+    use std::net::TcpListener;
+
+    #[test]
+    fn a_job_in_progress_is_given_up_with_its_fleet() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let plan = Plan {
+            server: listener.local_addr().unwrap().into(),
+            upgrade: None,
+            connections: 1,
+            threads: 1,
+            opening_max: 1,
+            answer_bytes_max: 1,
+            stall: Duration::from_secs(10),
+        };
+        thread::spawn(move || {
+            let (stream, _) = listener.accept()?;
+            io::copy(&mut &stream, &mut &stream)
+        });
+        let (sources, is_abandoned) = (Sources::of(&plan.server), AtomicBool::new(false));
+        let shared = Arc::new(Shared { plan, sources, per_ring: 1, done: AtomicUsize::new(0), is_abandoned });
+        let mut crew = Crew::new(Arc::clone(&shared), &[0], 1).unwrap();
+        crew.run(&Job::Open { upto: 1 }).unwrap();
+        let echoes =
+            Exchange { lines: Arc::new(|_| (b"!", b"!")), connections: 1, rounds: 100, window: 1, timed: false };
+        crew.run(&Job::Exchange(echoes.clone())).unwrap();
+        shared.is_abandoned.store(true, Ordering::Relaxed);
+        assert!(crew.run(&Job::Exchange(echoes)).is_err());
+    }
 }

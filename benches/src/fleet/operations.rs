@@ -82,9 +82,10 @@ impl Chain {
         self.add(tag, Step::Connect, entry);
     }
 
+    /// Sends all bytes, however often the socket is full in between.
     pub(super) fn send(&mut self, tag: Tag, bytes: &'static [u8]) {
-        let entry = opcode::Send::new(Fixed(tag.slot), bytes.as_ptr(), bytes.len() as u32).build();
-        self.add(tag, Step::Send, entry);
+        let entry = opcode::Send::new(Fixed(tag.slot), bytes.as_ptr(), bytes.len() as u32).flags(libc::MSG_WAITALL);
+        self.add(tag, Step::Send, entry.build());
     }
 
     /// Receives up to `length` bytes, or with `all` exactly so many.

@@ -76,7 +76,7 @@ fn without_a_handshake_connections_are_only_opened() {
 }
 
 #[test]
-fn a_message_that_nobody_asked_for_is_received_too() {
+fn a_message_without_a_request_is_received_too() {
     let address = server(|stream| {
         let mut websocket = WebSocket::accept(stream)?;
         websocket.read()?;
@@ -88,6 +88,29 @@ fn a_message_that_nobody_asked_for_is_received_too() {
     open(&mut fleet, 30).unwrap();
     fleet.exchange(&exchange((HELLO.0, b""), 30)).unwrap();
     fleet.exchange(&exchange((b"", b"\x82\x04news"), 30)).unwrap();
+}
+
+#[test]
+fn a_message_larger_than_the_buffers_of_the_kernel_is_sent_in_full() {
+    static LARGE: [u8; 64 << 20] = [0; 64 << 20];
+    let address = server(|mut stream| {
+        let mut received = vec![0; LARGE.len()];
+        stream.read_exact(&mut received)?;
+        stream.write_all(b"all")?;
+        stream.read(&mut received).map(drop)
+    });
+    let mut fleet = Fleet::new(Plan { upgrade: None, ..plan(address, 2) }).unwrap();
+    open(&mut fleet, 2).unwrap();
+    fleet.exchange(&exchange((&LARGE, b"all"), 2)).unwrap();
+}
+
+#[test]
+fn an_answer_that_exceeds_the_plan_is_refused() {
+    static ANSWER: [u8; 513] = [0; 513];
+    let mut fleet = Fleet::new(plan(server(websocket_echo), 1)).unwrap();
+    open(&mut fleet, 1).unwrap();
+    let error = fleet.exchange(&exchange((b"", &ANSWER), 1)).unwrap_err();
+    assert_eq!(error.to_string(), "an answer exceeds answer_bytes_max");
 }
 
 #[test]
@@ -153,7 +176,7 @@ fn a_wrong_byte_fails_the_exchange() {
         websocket.stream.write_all(&frame)
     };
     let error = fails(wrong, Duration::from_secs(10));
-    assert!(error.to_string().contains("connection 0: reply 0: byte 3 of 7: expected 65"), "{error}");
+    assert!(error.to_string().contains("connection 0: reply 0, byte 3 of 7: expected 65"), "{error}");
 }
 
 #[test]
