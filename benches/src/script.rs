@@ -27,9 +27,9 @@ const CYCLE_BYTES: usize = 128 * 1024;
 /// Masks every request. A fixed key costs the server the same as a random one.
 pub const MASKING_KEY: [u8; 4] = [0x5a, 0xc3, 0x96, 0x2d];
 
-/// FIN and the opcode of a binary message and of a text message.
-const BINARY: u8 = 0x82;
-/// The first byte of a text message.
+/// FIN and the opcode of a binary message.
+pub const BINARY: u8 = 0x82;
+/// FIN and the opcode of a text message.
 pub const TEXT: u8 = 0x81;
 
 /// FIN and the opcode of a close frame and of a ping.

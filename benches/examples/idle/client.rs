@@ -1,7 +1,7 @@
 //! The client: one process that holds all connections, and the pipes to it.
 //!
-//! It executes one command per line of its standard input. It answers with lines on its standard output, of which
-//! `progress` announces more, and all others end the answer:
+//! It executes one command per line of its standard input and answers on its standard output. A line of `progress` is
+//! followed by others; any other line ends the answer:
 //!
 //! ```text
 //! (start)                    done
@@ -34,8 +34,8 @@ const PING: Lines = (&[0x89, 0x84, 0, 0, 0, 0, b't', b'i', b'd', b'e'], &[0x8a, 
 pub const NEWS: &[u8] = b"news";
 const NEWS_FRAME: Lines = (&[], b"\x82\x04news");
 
-/// The payload bytes of the messages that active clients exchange, and the times that each does: without being timed,
-/// then with.
+/// The payload bytes of the messages that active clients exchange, and the number of messages on each connection: first
+/// those that are not timed, then those that are.
 const ACTIVE_BYTES: usize = 64;
 const WARMUP_ROUNDS: u32 = 20;
 const ACTIVE_ROUNDS: u32 = 200;

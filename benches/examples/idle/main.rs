@@ -4,9 +4,9 @@
 //! ```text
 //! cargo run --release --example idle -- --connections 100000 --style events --active 1000 --broadcast
 //! ```
-//! The server runs in this process, the clients in one other, so the memory of the one is measured apart from that of
-//! the others. Both hold their connections as direct descriptors: the limit of open files bounds the file table of each
-//! ring, and both start as many rings as they need.
+//! The server runs in this process and all clients in another one, so the memory of the server is measured without
+//! theirs. Both processes hold their connections as direct descriptors: the limit of open files bounds the file table of each
+//! ring, and each process starts as many rings as it needs.
 
 mod client;
 mod report;

@@ -1,18 +1,13 @@
 //! Readings of memory, and how they are printed.
 
+use std::io;
 use std::time::Duration;
-use std::{io, thread};
 
 use tidegate::engine::Running;
 use tidegate_benches::heap::{Allocator, Counts};
 use tidegate_benches::idle::memory::{self, Kernel};
 
 use crate::HEAP;
-
-/// Memory has settled when two readings of what is available differ by less than this share, or after so many readings.
-const SETTLED: f64 = 0.001;
-const READINGS_MAX: u32 = 20;
-const READING_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The most kinds of blocks and of kernel objects that are printed.
 const KINDS_MAX: usize = 10;
@@ -45,17 +40,9 @@ impl Reading {
         })
     }
 
-    /// Returns the first reading that is nearly the same as the one before.
+    /// Reads once the memory that is left has settled.
     pub fn settled() -> io::Result<Self> {
-        let mut last = memory::available()?;
-        for _ in 1..READINGS_MAX {
-            thread::sleep(READING_INTERVAL);
-            let now = memory::available()?;
-            if now.abs_diff(last) as f64 <= last as f64 * SETTLED {
-                break;
-            }
-            last = now;
-        }
+        memory::settled(memory::available, |left| *left)?;
         Self::now()
     }
 }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use tidegate_benches::args::{Args, ArgsError, Opt};
 use tidegate_benches::broadcast::Broadcast;
 use tidegate_benches::churn::Churn;
-use tidegate_benches::config::Run;
+use tidegate_benches::config::{self, Run};
 use tidegate_benches::cpu;
 use tidegate_benches::echo::Echo;
 use tidegate_benches::exchange::Pacing;
@@ -18,7 +18,7 @@ use tidegate_benches::payload::Content;
 use tidegate_benches::script::Protocol;
 
 const OPTIONS: &[Opt] = &[
-    Opt::value("addr", "HOST:PORT", "address of the server, not a name; required"),
+    config::ADDR,
     Opt::value("mode", "MODE", "echo, broadcast, http, churn, idle or files (default echo)"),
     Opt::value("protocol", "tcp|ws", "echo, idle: protocol of the server (default ws)"),
     Opt::value("path", "PATH", "request-target (default /ws; broadcast: /hub; http: /plaintext; files: /files/1k.bin)"),
@@ -32,11 +32,11 @@ const OPTIONS: &[Opt] = &[
     Opt::switch("text", "send text (ASCII) instead of binary messages"),
     Opt::switch("json", "send JSON with characters of several bytes instead of binary messages"),
     Opt::value("deflate", "kept|reset", "echo: compress the JSON; what becomes of the compressors' context"),
-    Opt::value("seconds", "S", "time to measure (default 5); idle: time to rest (default 1)"),
-    Opt::value("warmup", "S", "time to run before measuring (default 1)"),
-    Opt::value("stall", "S", "fail when no reply arrives for this long (default 10)"),
-    Opt::value("core", "C", "pin to this core (default not pinned)"),
-    Opt::value("server-pid", "PID", "also report this process's processor time; idle: and memory"),
+    config::SECONDS,
+    config::WARMUP,
+    config::STALL,
+    config::CORE,
+    config::SERVER_PID,
 ];
 
 /// Options that only some modes have.
@@ -52,9 +52,6 @@ const MODE_OPTIONS: &[(&str, &[&str])] = &[
     ("json", &["echo", "broadcast", "churn"]),
     ("deflate", &["echo"]),
 ];
-
-/// Default time that idle connections rest, in seconds.
-const IDLE_SECONDS: f64 = 1.0;
 
 /// The largest payload, in bytes.
 const PAYLOAD_BYTES_MAX: usize = 1 << 28;
@@ -93,7 +90,7 @@ fn configure() -> Result<Load, Failure> {
             return Err(format!("invalid --{option}: --mode {mode} does not have it, only {}", modes.join(", ")).into());
         }
     }
-    let run = run(&args)?;
+    let run = Run::parse(&args, mode == "idle")?;
     let path = |default: &str| args.optional("path").map(|path| path.unwrap_or_else(|| default.to_owned()));
     match mode.as_str() {
         "echo" => Ok(Load::Echo(Echo {
@@ -120,7 +117,7 @@ fn configure() -> Result<Load, Failure> {
             content: content(&args)?,
         })),
         "idle" => Ok(Load::Idle(Idle {
-            run: Run { measured: args.seconds("seconds", IDLE_SECONDS)?, ..run },
+            run,
             protocol: args.optional("protocol")?.unwrap_or(Protocol::WebSocket),
             path: path("/ws")?,
             payload_bytes: payload_bytes(&args)?,
@@ -133,17 +130,6 @@ fn configure() -> Result<Load, Failure> {
         })),
         _ => Err(format!("invalid --mode {mode:?}: must be echo, broadcast, http, churn, idle or files").into()),
     }
-}
-
-fn run(args: &Args) -> Result<Run, ArgsError> {
-    Ok(Run {
-        address: args.required("addr")?,
-        connections: args.within("connections", 64, [1, 1_000_000])?,
-        stall: args.seconds("stall", 10.0)?,
-        warmup: args.seconds("warmup", 1.0)?,
-        measured: args.seconds("seconds", 5.0)?,
-        server_pid: args.optional("server-pid")?,
-    })
 }
 
 fn payload_bytes(args: &Args) -> Result<usize, ArgsError> {

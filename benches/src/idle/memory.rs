@@ -1,6 +1,14 @@
 //! Memory of a process and of the kernel, from /proc.
 
-use std::{fs, io};
+use std::time::Duration;
+use std::{fs, io, thread};
+
+/// The most readings of memory until it settles, and the time between them.
+const READINGS_MAX: u32 = 20;
+const READING_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Memory has settled when two readings differ by no more than this share.
+const SETTLED: f64 = 0.001;
 
 /// Kernel memory of the whole system, in bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -109,6 +117,24 @@ fn slab(line: &str) -> Option<(String, u64)> {
     Some((name.to_owned(), slabs * pages * page_bytes()))
 }
 
+/// Returns the first reading that is nearly the same as the one before, or the last of 20, one every 100 ms.
+///
+/// # Errors
+/// Those of `read`.
+pub fn settled<T, E>(mut read: impl FnMut() -> Result<T, E>, bytes: impl Fn(&T) -> u64) -> Result<T, E> {
+    let mut last = read()?;
+    for _ in 1..READINGS_MAX {
+        thread::sleep(READING_INTERVAL);
+        let now = read()?;
+        let difference = bytes(&now).abs_diff(bytes(&last));
+        last = now;
+        if difference as f64 <= bytes(&last) as f64 * SETTLED {
+            break;
+        }
+    }
+    Ok(last)
+}
+
 /// Returns the value of a `Name:  123 kB` line, in bytes.
 fn kibibytes(text: &str, name: &str) -> Option<u64> {
     let value = text.lines().find_map(|line| line.strip_prefix(name))?;
@@ -164,6 +190,13 @@ mod tests {
         let line = "TCP   50 54 2304 14 8 : tunables 0 0 0 : slabdata 3 4 0";
         assert_eq!(slab(line), Some(("TCP".to_owned(), 4 * 8 * page_bytes())));
         assert_eq!(slab("# name <active_objs> <num_objs> <objsize> <objperslab> <pagesperslab> : tunables"), None);
+    }
+
+    #[test]
+    fn the_first_reading_like_the_one_before_counts() {
+        let mut readings = [5_000, 9_000, 10_000, 10_009, 10_000].into_iter();
+        assert_eq!(settled(|| readings.next().ok_or(()), |bytes| *bytes), Ok(10_009));
+        assert_eq!(settled(|| Err::<u64, _>(()), |bytes| *bytes), Err(()));
     }
 
     #[test]

@@ -9,7 +9,7 @@ pub mod memory;
 use std::process;
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::config::Run;
 use crate::cpu;
@@ -26,13 +26,6 @@ use memory::Kernel;
 /// The most connections that are opened, or exchange a message, at a time, and the memory of all their buffers.
 const IN_PROGRESS_MAX: usize = 1024;
 const BUFFERS_BYTES_MAX: usize = 64 << 20;
-
-/// The most readings of memory until it settles, and the time between them.
-const READINGS_MAX: u32 = 20;
-const READING_INTERVAL: Duration = Duration::from_millis(100);
-
-/// Memory has settled when two readings differ by less than this share.
-const SETTLED: f64 = 0.001;
 
 /// Settings of an idle run.
 #[derive(Debug, Clone)]
@@ -77,7 +70,7 @@ pub fn run(idle: &Idle) -> Result<Report, LoadError> {
     let client = cpu::process_times(process::id())?.since(client_before);
     let server = server_pid.map(cpu::process_times).transpose()?;
     let server = server.zip(server_before).map(|(after, before)| after.since(before));
-    let after = Reading::settled(idle)?;
+    let after = memory::settled(|| Reading::now(idle), Reading::total)?;
     thread::sleep(idle.run.measured);
 
     let latency = fleet.exchange(&Exchange { timed: true, ..echo(script, connections, 1, 1) })?;
@@ -109,21 +102,6 @@ struct Reading {
 impl Reading {
     fn now(idle: &Idle) -> Result<Self, LoadError> {
         Ok(Self { user: idle.run.server_pid.map(memory::user).transpose()?, kernel: Kernel::now()? })
-    }
-
-    /// Returns the first reading that is nearly the same as the one before, or the last of [`READINGS_MAX`].
-    fn settled(idle: &Idle) -> Result<Self, LoadError> {
-        let mut last = Self::now(idle)?;
-        for _ in 1..READINGS_MAX {
-            thread::sleep(READING_INTERVAL);
-            let now = Self::now(idle)?;
-            let difference = now.total().abs_diff(last.total());
-            last = now;
-            if (difference as f64) < last.total() as f64 * SETTLED {
-                break;
-            }
-        }
-        Ok(last)
     }
 
     fn total(&self) -> u64 {

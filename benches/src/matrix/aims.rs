@@ -2,7 +2,7 @@
 //!
 //! `bars` judges them. This file is a table and never looks at results.
 
-use crate::matrix::results::{LOAD_TESTER, UWEBSOCKETS};
+use crate::matrix::results::{LOAD_TESTER, NGINX, UWEBSOCKETS};
 use crate::matrix::table::{grouped, mebibytes};
 
 /// What the placements are to reach in some cases.
@@ -36,10 +36,8 @@ pub enum Goal {
     RoundTripAdded,
     /// Deliveries per second.
     Deliveries,
-    /// Requests per second of the server's processor, as a multiple of every peer's.
-    PerCpuOfPeers,
-    /// The same, as a multiple of nginx's.
-    PerCpuOfNginx,
+    /// Requests per second of the server's processor, as a multiple of others'.
+    PerCpu(Rival),
     /// The most user memory per idle connection, in bytes.
     IdleBytes,
     /// Less memory than this at any time, in bytes.
@@ -75,13 +73,12 @@ impl Rival {
 
     /// Returns why an aim that compares with them is open.
     #[must_use]
-    pub fn missing(self) -> &'static str {
+    pub fn missing(self) -> String {
         match self {
-            Self::One(UWEBSOCKETS) => "uWebSockets was not measured",
-            Self::One(_) => "it was not measured",
-            Self::Crates => "no crate was measured",
-            Self::Peers => "no peer was measured",
-            Self::Clients => "no other client was measured",
+            Self::One(_) => format!("{} was not measured", self.name()),
+            Self::Crates => "no crate was measured".into(),
+            Self::Peers => "no peer was measured".into(),
+            Self::Clients => "no other client was measured".into(),
         }
     }
 
@@ -112,8 +109,7 @@ impl Aim {
             Goal::RoundTrip => format!("median round trip {least} × raw io_uring at most"),
             Goal::RoundTripAdded => format!("median round trip within {least} µs of raw io_uring"),
             Goal::Deliveries => format!("{least} deliveries/s"),
-            Goal::PerCpuOfPeers => format!("{least} × every peer in requests per CPU second"),
-            Goal::PerCpuOfNginx => format!("{least} × nginx in requests per CPU second"),
+            Goal::PerCpu(rival) => format!("{least} × {} in requests per CPU second", rival.name()),
             Goal::IdleBytes => format!("at most {least} bytes of server memory each"),
             Goal::PeakBytes => format!("server memory under {}", mebibytes(self.least[0].1)),
             Goal::Growth => {
@@ -135,6 +131,7 @@ impl Aim {
 }
 
 const UWS: Rival = Rival::One(UWEBSOCKETS);
+const FILE_SERVER: Rival = Rival::One(NGINX);
 const FASTWEBSOCKETS: Rival = Rival::One("fastwebsockets");
 
 const fn aim(cases: &'static [&'static str], goal: Goal, least: &'static [(&'static str, f64)]) -> Aim {
@@ -173,12 +170,12 @@ pub const AIMS: &[Aim] = &[
     aim(TO_1K, Goal::Rate(UWS), &[("inline", 1.2), ("same-core", 1.2), ("events", 1.2)]),
     aim(TO_10K, Goal::Rate(UWS), &[("inline", 1.15), ("same-core", 1.15), ("events", 1.15)]),
     aim(BURSTS, Goal::Deliveries, &[("inline", 3e6), ("same-core", 3e6), ("events", 3e6)]),
-    aim(&["http", "http-deep"], Goal::PerCpuOfPeers, &[("inline", 1.0), ("same-core", 1.0)]),
+    aim(&["http", "http-deep"], Goal::PerCpu(Rival::Peers), &[("inline", 1.0), ("same-core", 1.0)]),
     aim(&["churn"], Goal::RateAndCost, &[("inline", 1.0), ("same-core", 1.0), ("events", 1.0)]),
     aim(&["idle-10k", "idle-100k"], Goal::IdleBytes, &[("inline", 640.0), ("same-core", 640.0), ("events", 320.0)]),
     aim(&["echo-512", "echo-4096", "echo-16000"], Goal::Growth, &[("inline", 1.0), ("same-core", 1.0), ("events", 1.0)]),
-    aim(SMALL_FILES, Goal::PerCpuOfNginx, &[("inline", 1.0), ("same-core", 1.0)]),
-    aim(LARGE_FILES, Goal::PerCpuOfNginx, &[("inline", 0.9), ("same-core", 0.9)]),
+    aim(SMALL_FILES, Goal::PerCpu(FILE_SERVER), &[("inline", 1.0), ("same-core", 1.0)]),
+    aim(LARGE_FILES, Goal::PerCpu(FILE_SERVER), &[("inline", 0.9), ("same-core", 0.9)]),
     aim(&["files-10m-4096"], Goal::PeakBytes, &[("inline", MIB_64), ("same-core", MIB_64)]),
     aim(DEFLATE, Goal::RateAtEqualRatio, &[("inline", 2.0), ("events", 2.0)]),
     aim(&["wss-64", "wss-512"], Goal::RateWithoutTls, &[("inline", 0.75), ("same-core", 0.75)]),

@@ -5,11 +5,8 @@
 
 use crate::matrix::aims::{AIMS, Goal, Rival};
 use crate::matrix::case::{CASES, Case, GROWTH};
-use crate::matrix::results::{Figures, NGINX, OURS, RAW, Results};
+use crate::matrix::results::{Figures, OURS, RAW, Results};
 use crate::matrix::table::{Table, grouped, mebibytes, ratio, significant};
-
-/// Why an aim that compares with all peers is open.
-const NO_PEER: &str = "no peer was measured";
 
 /// Ratios of compression that differ by no more than this share are equal.
 const RATIO_TOLERANCE: f64 = 0.05;
@@ -101,36 +98,33 @@ pub fn table(judgements: &[Judgement]) -> Table {
 fn verdict(results: &Results, case: &Case, goal: Goal, placement: &str, least: f64) -> Option<Verdict> {
     let cell = results.cell(case, placement)?;
     let Some(ours) = cell.figures() else { return Some(Verdict::Open("no run succeeded".into())) };
-    let peers = || results.peers(case);
-    let rivals = |rival: Rival| peers().filter(|(name, _)| rival.is(name)).collect::<Vec<_>>();
+    let rivals = |rival: Rival| results.peers(case).filter(|(name, _)| rival.is(name)).collect::<Vec<_>>();
+    let in_rate = |comparison: &Comparison| comparison.rate >= least;
+    let in_cost = |comparison: &Comparison| comparison.cost >= least;
+    let unless_bound = |comparison: &Comparison| in_rate(comparison) || ours.client_bound && in_cost(comparison);
     Some(match goal {
-        Goal::Rate(rival) => against(ours, &rivals(rival), rival.missing(), |comparison| {
-            comparison.rate >= least || ours.client_bound && comparison.cost >= least
-        }),
+        Goal::Rate(rival) => against(ours, &rivals(rival), rival.missing(), unless_bound),
         Goal::RateWithoutTls => {
             let name = format!("{placement}-plain");
             let plain: Vec<_> = results.figures(case, &name).map(|plain| (&*name, plain)).into_iter().collect();
-            against(ours, &plain, "the server without TLS was not measured", |comparison| {
-                comparison.rate >= least || ours.client_bound && comparison.cost >= least
-            })
+            against(ours, &plain, "the server without TLS was not measured".into(), unless_bound)
         }
-        Goal::RateOrCost(rival) => against(ours, &rivals(rival), rival.missing(), |comparison| {
-            comparison.rate >= least || comparison.cost >= least
-        }),
-        Goal::RateAndCost => against(ours, &peers().collect::<Vec<_>>(), NO_PEER, |comparison| {
-            comparison.rate >= least && comparison.cost >= least
+        Goal::RateOrCost(rival) => {
+            against(ours, &rivals(rival), rival.missing(), |comparison| in_rate(comparison) || in_cost(comparison))
+        }
+        Goal::RateAndCost => against(ours, &rivals(Rival::Peers), Rival::Peers.missing(), |comparison| {
+            in_rate(comparison) && in_cost(comparison)
         }),
         Goal::RateAtEqualRatio => {
             let mut crates = rivals(Rival::Crates);
             let is_equal = |theirs: f64| (theirs / ours.ratio.unwrap_or(f64::NAN) - 1.0).abs() <= RATIO_TOLERANCE;
             crates.retain(|(_, theirs)| theirs.ratio.is_some_and(is_equal));
-            against(ours, &crates, "no crate with an equal ratio was measured", |comparison| comparison.rate >= least)
+            against(ours, &crates, "no crate with an equal ratio was measured".into(), in_rate)
         }
         Goal::RoundTrip => round_trip(results, case, ours, |raw| least * raw),
         Goal::RoundTripAdded => round_trip(results, case, ours, |raw| least + raw),
         Goal::Deliveries => Verdict::of(ours.rate >= least, grouped(ours.rate)),
-        Goal::PerCpuOfPeers => per_cpu(ours, peers().collect(), NO_PEER, least),
-        Goal::PerCpuOfNginx => per_cpu(ours, rivals(Rival::One(NGINX)), "nginx was not measured", least),
+        Goal::PerCpu(rival) => per_cpu(ours, rivals(rival), rival.missing(), least),
         Goal::IdleBytes => match ours.user_bytes {
             Some(bytes) => Verdict::of(bytes <= least, format!("{} bytes", grouped(bytes))),
             None => Verdict::Open("not measured".into()),
@@ -161,7 +155,7 @@ struct Comparison {
 fn against(
     ours: &Figures,
     theirs: &[(&str, Figures)],
-    missing: &str,
+    missing: String,
     reaches: impl Fn(&Comparison) -> bool,
 ) -> Verdict {
     let compared = theirs.iter().map(|(name, theirs)| {
@@ -183,7 +177,7 @@ fn against(
     let nearest = compared.min_by(|a, b| a.0.cmp(&b.0).then(b.1.total_cmp(&a.1)));
     match nearest {
         Some((reached, _, text)) => Verdict::of(reached, text),
-        None => Verdict::Open(missing.into()),
+        None => Verdict::Open(missing),
     }
 }
 
@@ -198,10 +192,10 @@ fn round_trip(results: &Results, case: &Case, ours: &Figures, most: impl Fn(f64)
 }
 
 /// Judges requests per second of the server's processor against the cheapest of `theirs`.
-fn per_cpu(ours: &Figures, theirs: Vec<(&str, Figures)>, missing: &str, least: f64) -> Verdict {
+fn per_cpu(ours: &Figures, theirs: Vec<(&str, Figures)>, missing: String, least: f64) -> Verdict {
     let costs = theirs.into_iter().filter_map(|(name, figures)| Some((name, figures.server_cpu_us?)));
     let Some(((name, theirs), ours)) = costs.min_by(|a, b| a.1.total_cmp(&b.1)).zip(ours.server_cpu_us) else {
-        return Verdict::Open(missing.into());
+        return Verdict::Open(missing);
     };
     let figures = format!("{} µs, {name} {} µs (× {:.2})", significant(ours), significant(theirs), theirs / ours);
     Verdict::of(theirs / ours >= least, figures)

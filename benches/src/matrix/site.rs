@@ -61,7 +61,7 @@ http {
 }
 "#;
 
-/// Tidegate copies large files that have just changed.
+/// The wait after files were written: Tidegate copies large ones for 11 seconds after their last change.
 const REST: Duration = Duration::from_secs(12);
 
 /// Returns the folder of the files, next to the programs.

@@ -134,12 +134,12 @@ impl WebSocket {
     }
 }
 
-/// Echoes messages of up to 65,535 bytes and the close frame, then closes.
+/// Answers the opening handshake and echoes.
 pub fn websocket_echo(stream: TcpStream) -> io::Result<()> {
     echo(WebSocket::accept(stream)?)
 }
 
-/// Echoes messages of up to 125 bytes and the close frame, then closes.
+/// Echoes messages of up to 65,535 bytes and the close frame, then closes.
 pub fn echo(mut websocket: WebSocket) -> io::Result<()> {
     loop {
         let frame = websocket.read()?;

@@ -16,6 +16,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use tidegate_benches::args::{Args, ArgsError, Opt};
+use tidegate_benches::config;
 use tidegate_benches::cpu::{self, Times};
 use tidegate_benches::histogram::Histogram;
 use tidegate_benches::matrix::results::LOAD_TESTER;
@@ -31,9 +32,9 @@ const OPTIONS: &[Opt] = &[
     Opt::value("size", "BYTES", "payload of a message (default 64)"),
     Opt::value("depth", "N", "messages under way on each connection (default 1)"),
     Opt::value("seconds", "S", "time to measure (default 5)"),
-    Opt::value("warmup", "S", "time to run before measuring (default 1)"),
+    config::WARMUP,
     Opt::value("stall", "S", "has no effect; for the options of all loads"),
-    Opt::value("core", "C", "pin to this core (default not pinned)"),
+    config::CORE,
     Opt::value("server-pid", "PID", "the process of the echo server; required"),
 ];
 

@@ -8,11 +8,10 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::{LocalSet, spawn_local};
 
-use crate::{Load, Outcome, Span};
+use tidegate_benches::handshake::Upgrade;
 use tidegate_benches::measure::Measured;
 
-const HANDSHAKE: &[u8] = b"GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+use crate::{Load, Outcome, Span};
 
 /// Runs `echo` on each connection, in a task of a current-thread runtime. It counts the echoes.
 pub fn run<F>(load: &Load, echo: impl Fn(TcpStream, Load, Rc<Cell<u64>>) -> F) -> Outcome<Measured>
@@ -37,10 +36,12 @@ where
 async fn open(load: &Load) -> Outcome<TcpStream> {
     let mut stream = TcpStream::connect(load.address).await?;
     stream.set_nodelay(true)?;
-    stream.write_all(HANDSHAKE).await?;
+    let upgrade = Upgrade::new("localhost", "/ws", 0);
+    stream.write_all(upgrade.request()).await?;
     let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
+    // Byte by byte, because what follows the head belongs to the client.
+    while upgrade.read(&head)?.is_none() {
         head.push(stream.read_u8().await?);
     }
-    if head.starts_with(b"HTTP/1.1 101 ") { Ok(stream) } else { Err("the server refused the handshake".into()) }
+    Ok(stream)
 }

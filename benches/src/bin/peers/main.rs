@@ -98,7 +98,8 @@ struct Usage(String);
 fn run() -> Outcome {
     let mut words: Vec<String> = std::env::args().skip(1).collect();
     let name = words.first().is_some_and(|word| !word.starts_with("--")).then(|| words.remove(0));
-    let args = Args::parse(words, OPTIONS).map_err(|error| Usage(error.to_string()))?;
+    let usage = |error: ArgsError| Usage(error.to_string());
+    let args = Args::parse(words, OPTIONS).map_err(usage)?;
     let Some(name) = name else {
         if !args.has("list") {
             return Err(Usage("missing NAME of a peer".to_owned()).into());
@@ -107,14 +108,10 @@ fn run() -> Outcome {
         return Ok(());
     };
     let peer = catalogue::PEERS.iter().find(|peer| peer.name == name).ok_or_else(|| Usage(unknown(&name)))?;
-    let address: SocketAddr = args
-        .optional("addr")
-        .map_err(|error| Usage(error.to_string()))?
-        .unwrap_or_else(|| ([127, 0, 0, 1], 9001).into());
-    if let Some(folder) = args.optional::<PathBuf>("dir").map_err(|error| Usage(error.to_string()))? {
+    let address: SocketAddr = args.optional("addr").map_err(usage)?.unwrap_or_else(|| ([127, 0, 0, 1], 9001).into());
+    if let Some(folder) = args.optional::<PathBuf>("dir").map_err(usage)? {
         let _ = FOLDER.set(folder);
     }
-    let usage = |error: ArgsError| Usage(error.to_string());
     if args.has("deflate") {
         if !peer.has("deflate") {
             return Err(Usage(format!("{name} has no permessage-deflate: omit --deflate")).into());

@@ -10,13 +10,13 @@ use mio::{Interest, Poll, Token};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, HandshakeKind, Stream};
 use tidegate_benches::error::LoadError;
+use tidegate_benches::handshake::{self, Upgrade};
+use tidegate_benches::replies::Mismatch;
+use tidegate_benches::script::{BINARY, append_frame};
 use tidegate_benches::socket;
 
 /// The TLS of the connections; `None` for plain ones.
 pub type Security = Option<Arc<ClientConfig>>;
-
-const REQUEST: &[u8] = b"GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
 /// The memory of reads, shared by all connections.
 pub struct Buffers {
@@ -41,22 +41,24 @@ pub struct Connection {
 impl Connection {
     /// Opens WebSocket `index`. The connection blocks.
     pub fn open(address: SocketAddr, index: usize, security: &Security) -> Result<Self, LoadError> {
-        let socket = socket::connect(address, index).map_err(|error| LoadError::Connect { index, error })?;
-        let session = match security {
-            Some(config) => Some(session(config)?),
-            None => None,
+        let mut socket = socket::connect(address, index).map_err(|error| LoadError::Connect { index, error })?;
+        let mut session = security.as_ref().map(session).transpose()?;
+        let upgrade = Upgrade::new("localhost", "/ws", index as u64);
+        let opened = match &mut session {
+            Some(session) => handshake::open(&mut Stream::new(session, &mut socket), &upgrade),
+            None => handshake::open(&mut socket, &upgrade),
         };
-        let mut connection = Self { socket, session, unsent: Vec::new() };
-        connection.upgrade().map_err(|error| LoadError::Connect { index, error })?;
-        Ok(connection)
+        match opened.map_err(|error| LoadError::Handshake { index, error })?.len() {
+            0 => Ok(Self { socket, session, unsent: Vec::new() }),
+            bytes => Err(LoadError::Wrong { index, error: Mismatch::Unsolicited { bytes } }),
+        }
     }
 
-    /// Begins a handshake with TLS on connection number `cycle`. The connection does not block.
+    /// Begins a handshake with TLS on connection number `cycle`, which still blocks.
     pub fn begin(address: SocketAddr, cycle: u64, config: &Arc<ClientConfig>) -> io::Result<Self> {
         let socket = socket::unconnected(address, cycle)?;
         socket.connect(&address.into())?;
         socket.set_tcp_nodelay(true)?;
-        socket.set_nonblocking(true)?;
         let mut connection = Self { socket: socket.into(), session: Some(session(config)?), unsent: Vec::new() };
         connection.flush()?;
         Ok(connection)
@@ -69,45 +71,14 @@ impl Connection {
         poll.registry().register(&mut SourceFd(&self.socket.as_raw_fd()), Token(index), both)
     }
 
-    fn upgrade(&mut self) -> io::Result<()> {
-        self.write_all(REQUEST)?;
-        let mut head = Vec::new();
-        let mut piece = [0; 1024];
-        while !head.ends_with(b"\r\n\r\n") {
-            let len = self.read(&mut piece)?;
-            head.extend_from_slice(&piece[..len]);
-        }
-        if head.starts_with(b"HTTP/1.1 101 ") {
-            return Ok(());
-        }
-        Err(io::Error::other(format!("the server answered {:?}", String::from_utf8_lossy(&head))))
-    }
-
     /// Sends a message and checks its answer, blocking.
     pub fn exchange(&mut self, message: &[u8], answer: &[u8]) -> io::Result<()> {
-        self.write_all(message)?;
         let mut received = vec![0; answer.len()];
-        let mut filled = 0;
-        while filled < received.len() {
-            filled += self.read(&mut received[filled..])?;
-        }
-        if received == answer { Ok(()) } else { Err(wrong()) }
-    }
-
-    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
         match &mut self.session {
-            Some(session) => Stream::new(session, &mut self.socket).write_all(bytes),
-            None => self.socket.write_all(bytes),
-        }
-    }
-
-    /// Reads at least a byte.
-    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-        let len = match &mut self.session {
-            Some(session) => Stream::new(session, &mut self.socket).read(bytes)?,
-            None => self.socket.read(bytes)?,
-        };
-        if len == 0 { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(len) }
+            Some(session) => exchange(&mut Stream::new(session, &mut self.socket), message, &mut received),
+            None => exchange(&mut self.socket, message, &mut received),
+        }?;
+        if received == answer { Ok(()) } else { Err(wrong()) }
     }
 
     /// Sends as much as the socket takes, and the rest with the next [`flush`](Self::flush).
@@ -189,6 +160,11 @@ impl Connection {
     }
 }
 
+fn exchange(stream: &mut (impl Read + Write), message: &[u8], answer: &mut [u8]) -> io::Result<()> {
+    stream.write_all(message)?;
+    stream.read_exact(answer)
+}
+
 fn session(config: &Arc<ClientConfig>) -> io::Result<ClientConnection> {
     let name = ServerName::try_from("localhost").map_err(io::Error::other)?;
     ClientConnection::new(Arc::clone(config), name).map_err(io::Error::other)
@@ -201,26 +177,12 @@ pub fn wrong() -> io::Error {
 
 /// Returns a binary message from a client, whose masking key is zero, and the answer to it.
 pub fn message(payload_bytes: usize) -> [Vec<u8>; 2] {
-    let [mut message, mut answer] = [(0x80, &[0; 4][..]), (0, &[])].map(|(mask, key)| {
-        let mut header = vec![0x82];
-        match payload_bytes {
-            ..=125 => header.push(mask | payload_bytes as u8),
-            126..=65_535 => {
-                header.push(mask | 126);
-                header.extend_from_slice(&(payload_bytes as u16).to_be_bytes());
-            }
-            _ => {
-                header.push(mask | 127);
-                header.extend_from_slice(&(payload_bytes as u64).to_be_bytes());
-            }
-        }
-        header.extend_from_slice(key);
-        header
-    });
-    for frame in [&mut message, &mut answer] {
-        frame.extend((0..payload_bytes).map(|at| (at % 251) as u8));
-    }
-    [message, answer]
+    let payload: Vec<u8> = (0..payload_bytes).map(|at| (at % 251) as u8).collect();
+    [Some([0; 4]), None].map(|key| {
+        let mut frame = Vec::new();
+        append_frame(&mut frame, BINARY, key, &payload);
+        frame
+    })
 }
 
 #[cfg(test)]

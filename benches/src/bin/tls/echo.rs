@@ -36,8 +36,7 @@ pub fn run(load: &Load) -> Result<Report, LoadError> {
     }
     let mut outstanding = all.len();
     while outstanding > 0 || !meter.is_draining() {
-        wait(&mut poll, &mut events)?;
-        meter.advance(meter.now())?;
+        wait(&mut poll, &mut events, &mut meter)?;
         for event in &events {
             let index = event.token().0;
             let echoing = &mut all[index];
@@ -86,12 +85,13 @@ impl Echoing {
     }
 }
 
-/// Waits for events, for a while at most.
-pub fn wait(poll: &mut Poll, events: &mut Events) -> io::Result<()> {
+/// Waits for events, for a while at most, and advances the meter to the time after it.
+pub fn wait(poll: &mut Poll, events: &mut Events, meter: &mut Meter) -> io::Result<()> {
     match poll.poll(events, Some(ENTER_TIMEOUT_MAX)) {
-        Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
-        waited => waited,
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+        waited => waited?,
     }
+    meter.advance(meter.now())
 }
 
 pub fn failed(index: usize, error: io::Error) -> LoadError {

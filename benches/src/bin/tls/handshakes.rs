@@ -38,8 +38,7 @@ pub fn run(load: &Load, config: &Arc<ClientConfig>, resumes: bool) -> Result<Rep
     }
     let mut outstanding = all.len();
     while outstanding > 0 || !meter.is_draining() {
-        wait(&mut poll, &mut events)?;
-        meter.advance(meter.now())?;
+        wait(&mut poll, &mut events, &mut meter)?;
         for event in &events {
             let index = event.token().0;
             let Some(shaking) = &mut all[index] else { continue };

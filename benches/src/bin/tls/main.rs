@@ -17,7 +17,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 use tidegate_benches::args::{Args, Opt};
-use tidegate_benches::config::Run;
+use tidegate_benches::config::{self, Run};
 use tidegate_benches::error::LoadError;
 use tidegate_benches::report::Report;
 use tidegate_benches::{cpu, setup};
@@ -25,26 +25,23 @@ use tidegate_benches::{cpu, setup};
 use connection::Security;
 
 const OPTIONS: &[Opt] = &[
-    Opt::value("addr", "HOST:PORT", "address of the server, not a name; required"),
+    config::ADDR,
     Opt::value("mode", "MODE", "echo, handshakes or idle (default echo)"),
     Opt::value("protocol", "ws|wss", "with TLS, or without it to compare (default wss)"),
     Opt::value("ca", "FILE", "certificate of the server or of its authority; required for wss"),
     Opt::switch("resume", "handshakes: resume the session of an earlier connection"),
     Opt::value("connections", "N", "number of connections, or of handshakes at a time (default 64)"),
     Opt::value("size", "BYTES", "echo, idle: payload bytes per message (default 64)"),
-    Opt::value("seconds", "S", "time to measure (default 5); idle: time to rest (default 1)"),
-    Opt::value("warmup", "S", "time to run before measuring (default 1)"),
-    Opt::value("stall", "S", "fail when no reply arrives for this long (default 10)"),
-    Opt::value("core", "C", "pin to this core (default not pinned)"),
-    Opt::value("server-pid", "PID", "also report this process's processor time; idle: and memory"),
+    config::SECONDS,
+    config::WARMUP,
+    config::STALL,
+    config::CORE,
+    config::SERVER_PID,
     Opt::value("write-certificate", "FOLDER", "write certificate.pem and key.pem for localhost into it, and exit"),
 ];
 
 /// The largest payload, in bytes.
 const PAYLOAD_BYTES_MAX: usize = 1 << 24;
-
-/// Default time that idle connections rest, in seconds.
-const IDLE_SECONDS: f64 = 1.0;
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -89,14 +86,7 @@ fn run() -> Result<Option<Report>, Failure> {
         _ => return Err(format!("invalid --protocol {protocol:?}: must be ws or wss").into()),
     };
     let load = Load {
-        run: Run {
-            address: args.required("addr")?,
-            connections: args.within("connections", 64, [1, 1_000_000])?,
-            stall: args.seconds("stall", 10.0)?,
-            warmup: args.seconds("warmup", 1.0)?,
-            measured: args.seconds("seconds", if mode == "idle" { IDLE_SECONDS } else { 5.0 })?,
-            server_pid: args.optional("server-pid")?,
-        },
+        run: Run::parse(&args, mode == "idle")?,
         security,
         payload_bytes: args.within("size", 64, [0, PAYLOAD_BYTES_MAX])?,
     };
