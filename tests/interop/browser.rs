@@ -1,5 +1,4 @@
-//! A real browser over TLS. It trusts the authority of the test as a user makes it do: by the certificates in the home
-//! folder.
+//! A real browser over TLS. It trusts the authority of the test through the certificate database in its home folder.
 
 use std::cell::RefCell;
 use std::process::Command;

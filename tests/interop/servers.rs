@@ -2,7 +2,7 @@
 
 use tidegate::engine::{Engine, TlsClient, block_on};
 use tidegate::prelude::*;
-use tidegate::websocket::{ConnectError, DeflateConfig, connect};
+use tidegate::websocket::{Connect, ConnectError, DeflateConfig, connect};
 
 use crate::support::certificates::Certificates;
 use crate::support::peer_server::PeerServer;
@@ -65,31 +65,19 @@ fn against_a_peer(script: &str, certificates: Option<&Certificates>) {
         for (kind, server) in &servers {
             for deflate in [None, Some(keeping), Some(forgetting)] {
                 println!("{script} {kind} {deflate:?}");
+                let is_agreed = deflate.is_some() && !kind.is_empty();
+                let to = To { url: server.url(), deflate, is_agreed, tls: tls.clone() };
                 if script == "server_uws.py" && *kind == "compressed" && deflate == Some(forgetting) {
                     // With dedicated compressors it accepts an offer of server_no_context_takeover without this
                     // parameter, which RFC 7692 section 7.1.1.1 does not allow.
-                    let (url, tls) = (server.url(), tls.clone());
-                    block_on(running.spawn(move || refuse(url, forgetting, tls))).expect("the client refuses");
-                    continue;
+                    block_on(running.spawn(move || refuse(to))).expect("the client refuses");
+                } else {
+                    block_on(running.spawn(move || converse(to))).expect("the conversation succeeds");
                 }
-                let is_agreed = deflate.is_some() && !kind.is_empty();
-                let to = To { url: server.url(), deflate, is_agreed, tls: tls.clone() };
-                block_on(running.spawn(move || converse(to))).expect("the conversation succeeds");
             }
         }
         assert_eq!(running.shutdown(Shutdown::default()).forced, 0);
     });
-}
-
-/// Expects the client to refuse what the server accepts.
-async fn refuse(url: String, deflate: DeflateConfig, tls: Option<TlsClient>) {
-    let opening = connect(&url).compression(deflate);
-    let opening = match &tls {
-        Some(tls) => opening.tls(tls),
-        None => opening,
-    };
-    let Err(ConnectError::Refused(response)) = opening.await else { panic!("the client agrees") };
-    assert!(response.to_string().contains("Sec-WebSocket-Extensions"), "{response}");
 }
 
 /// A server, and how to speak to it.
@@ -101,21 +89,33 @@ struct To {
     tls: Option<TlsClient>,
 }
 
-async fn open(to: &To) -> WebSocket {
-    let mut opening = connect(&to.url);
-    if let Some(deflate) = to.deflate {
-        opening = opening.compression(deflate);
+impl To {
+    fn connect(&self) -> Connect {
+        let mut connect = connect(&self.url);
+        if let Some(deflate) = self.deflate {
+            connect = connect.compression(deflate);
+        }
+        if let Some(tls) = &self.tls {
+            connect = connect.tls(tls);
+        }
+        connect
     }
-    if let Some(tls) = &to.tls {
-        opening = opening.tls(tls);
+
+    async fn open(&self) -> WebSocket {
+        let (ws, _response) = self.connect().await.unwrap();
+        assert_eq!(ws.compression().is_some(), self.is_agreed);
+        ws
     }
-    let (ws, _response) = opening.await.unwrap();
-    assert_eq!(ws.compression().is_some(), to.is_agreed);
-    ws
+}
+
+/// Expects the client to refuse the server's answer to its offer of compression.
+async fn refuse(to: To) {
+    let Err(ConnectError::Refused(response)) = to.connect().await else { panic!("the client agrees") };
+    assert!(response.to_string().contains("Sec-WebSocket-Extensions"), "{response}");
 }
 
 async fn converse(to: To) {
-    let mut ws = open(&to).await;
+    let mut ws = to.open().await;
     let bytes: Vec<u8> = (0..=250).cycle().take(2 << 20).collect();
     for len in [0, 1, 125, 126, 127, 65_535, 65_536, 100_000, bytes.len()] {
         ws.send(bytes[..len].to_vec()).await.unwrap();
@@ -145,7 +145,7 @@ async fn converse(to: To) {
     let frame = ws.close_frame().unwrap();
     assert_eq!((frame.code().value(), frame.reason()), (4000, "ebb — 退潮"));
 
-    let mut ws = open(&to).await;
+    let mut ws = to.open().await;
     ws.send("close me").await.unwrap();
     assert_eq!(ws.recv().await.unwrap(), None);
     let frame = ws.close_frame().unwrap();

@@ -25,29 +25,29 @@ pub fn serve(setup: &Setup, tls: Tls, app: Router) -> TestServer {
     TestServer { running, address }
 }
 
+/// Calls `client` with servers that do not compress, and with servers that forget contexts.
 fn against_an_echo_server(certificates: &Certificates, client: impl Fn(&str)) {
+    against_echo_servers(certificates, &[None, Some(DeflateConfig::default())], client);
+}
+
+/// Calls `client` with servers that keep contexts.
+fn against_a_compressing_server(certificates: &Certificates, client: impl Fn(&str)) {
+    let keeping = DeflateConfig::default().own_context_takeover(true).peer_context_takeover(true);
+    against_echo_servers(certificates, &[Some(keeping)], client);
+}
+
+fn against_echo_servers(certificates: &Certificates, compression: &[Option<DeflateConfig>], client: impl Fn(&str)) {
     on_every_engine(|setup| {
-        for deflate in [None, Some(DeflateConfig::default())] {
+        for deflate in compression {
             let upgrade = websocket::upgrade(echo);
             let upgrade = match deflate {
-                Some(deflate) => upgrade.compression(deflate),
+                Some(deflate) => upgrade.compression(*deflate),
                 None => upgrade,
             };
             let server = serve(setup, certificates.server(), Router::new().get("/ws", upgrade));
             client(&format!("wss://localhost:{}/ws", server.address.port()));
             server.finish();
         }
-    });
-}
-
-/// Calls `client` with servers that keep contexts.
-fn against_a_compressing_server(certificates: &Certificates, client: impl Fn(&str)) {
-    let keeping = DeflateConfig::default().own_context_takeover(true).peer_context_takeover(true);
-    on_every_engine(|setup| {
-        let upgrade = websocket::upgrade(echo).compression(keeping);
-        let server = serve(setup, certificates.server(), Router::new().get("/ws", upgrade));
-        client(&format!("wss://localhost:{}/ws", server.address.port()));
-        server.finish();
     });
 }
 

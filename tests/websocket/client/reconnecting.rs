@@ -1,7 +1,7 @@
 //! Clients that open their WebSockets again.
 
 use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Barrier};
 use std::task::Poll;
@@ -16,6 +16,15 @@ use crate::support::raw_server::RawServer;
 use crate::support::servers::on_every_engine;
 
 const CLOSE: u8 = 0x88;
+
+/// Polls a future once. Panics if it is ready.
+async fn begin(mut future: Pin<&mut impl Future>) {
+    poll_fn(|cx| {
+        assert!(future.as_mut().poll(cx).is_pending());
+        Poll::Ready(())
+    })
+    .await;
+}
 
 fn soon() -> Backoff {
     Backoff::default().first(Duration::from_millis(1)).max(Duration::from_millis(5))
@@ -140,11 +149,7 @@ fn a_send_that_waited_on_a_lost_connection_uses_the_next_one() {
             // More than the kernel takes for a peer that does not read.
             sender.try_send(vec![0; 32 << 20]).unwrap();
             let mut waiting = pin!(sender.send("waiting"));
-            poll_fn(|cx| {
-                assert!(waiting.as_mut().poll(cx).is_pending());
-                Poll::Ready(())
-            })
-            .await;
+            begin(waiting.as_mut()).await;
             cut.wait();
             assert_eq!(client.recv().await.unwrap(), Some("again".into()));
             waiting.await.unwrap();
@@ -168,11 +173,7 @@ fn a_dropped_read_loses_nothing() {
         run(setup, move || async move {
             let mut client = Reconnecting::new(connect(url));
             client.open().await.unwrap();
-            poll_fn(|cx| {
-                assert!(pin!(client.recv()).poll(cx).is_pending());
-                Poll::Ready(())
-            })
-            .await;
+            begin(pin!(client.recv())).await;
             client.sender().try_send("go").unwrap();
             assert_eq!(client.recv().await.unwrap(), Some("hello".into()));
             client.close(CloseCode::NORMAL, "").await.unwrap();
