@@ -170,6 +170,7 @@ fn offers_are_accepted_or_declined_as_the_settings_say() {
         let mut client = Client::connect(server.address);
         client.write(HANDSHAKE.replace("\r\n\r\n", "\r\nSec-WebSocket-Extensions: a b\r\n\r\n").as_bytes());
         assert_eq!(client.http_response().status, 400);
+        drop(client);
         server.finish();
     });
 }

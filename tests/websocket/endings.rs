@@ -241,6 +241,50 @@ fn closed_completes_when_the_peer_breaks_a_rule() {
     });
 }
 
+/// Once a WebSocket is closed the connection ends, although the handler holds it.
+#[test]
+fn a_closed_websocket_holds_no_peer() {
+    let byes: [(&str, fn(&mut Client)); 4] = [
+        ("the peer closes", |client| {
+            client.write(&close_frame(4000, "bye"));
+            client.expect_close(4000);
+        }),
+        ("the handler closes", |client| {
+            client.send(TEXT, b"close");
+            client.expect_close(1000);
+            client.write(&close_frame(1000, ""));
+        }),
+        ("the peer does not answer", |client| {
+            client.send(TEXT, b"close");
+            client.expect_close(1000);
+        }),
+        ("the peer breaks a rule", |client| {
+            client.send(TEXT, b"\xff");
+            client.expect_close(1007);
+        }),
+    ];
+    let config = WebSocketConfig::default().close_timeout(Duration::from_millis(200));
+    on_every_engine(|setup| {
+        let gate = Gate::default();
+        let end = gate.clone();
+        let server = TestServer::serve(setup, config.clone(), async move |mut ws: WebSocket| {
+            if let Ok(Some(_)) = ws.recv().await {
+                let _ = ws.close(CloseCode::NORMAL, "").await;
+            }
+            gate.pass().await;
+            Ok(())
+        });
+        for (what, say_goodbye) in byes {
+            println!("{what}");
+            let mut client = Client::open(server.address);
+            say_goodbye(&mut client);
+            client.expect_end();
+        }
+        end.open();
+        server.finish();
+    });
+}
+
 /// The end of the peer completes `closed()` while the handler reads nothing, also behind more input than is received.
 #[test]
 fn closed_completes_at_the_peers_end_whatever_is_unread() {

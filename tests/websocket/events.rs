@@ -245,21 +245,28 @@ fn a_shutdown_closes_every_connection_once() {
                 .running
                 .handle()
                 .begin_shutdown(Shutdown::default().drain_timeout(SHORT * if answers { 100 } else { 1 }));
-            for client in &mut clients {
-                client.expect_close(1001);
-                if answers {
+            let silent: Vec<_> = clients
+                .into_iter()
+                .filter_map(|mut client| {
+                    client.expect_close(1001);
+                    if !answers {
+                        return Some(client);
+                    }
                     client.write(&close_frame(1001, ""));
-                }
-            }
-            for _ in 0..10 {
-                let close = reports.next();
-                let code = if answers { "close 1001" } else { "close 1006" };
-                assert!(close.starts_with(code), "{close}");
-                expect(&reports, &["dropped"]);
-            }
+                    client.expect_end();
+                    None
+                })
+                .collect();
+            // Handler threads report their connections side by side.
+            let mut ends: Vec<_> = (0..20).map(|_| reports.next()).collect();
+            ends.sort_unstable();
+            let code = if answers { "close 1001" } else { "close 1006" };
+            assert!(ends[..10].iter().all(|end| end.starts_with(code)), "{ends:?}");
+            assert!(ends[10..].iter().all(|end| end == "dropped"), "{ends:?}");
             let report = server.running.join();
             assert_eq!((report.drained, report.forced), if answers { (10, 0) } else { (0, 10) });
             assert!(reports.is_over());
+            drop(silent);
         }
     });
 }
@@ -650,6 +657,7 @@ fn the_settings_and_hooks_of_an_upgrade_apply() {
         let mut client = Client::connect(server.address);
         client.write(handshake("X-Name: nobody").as_bytes());
         assert_eq!(client.http_response().status, 403);
+        drop(client);
         server.finish();
     });
 }

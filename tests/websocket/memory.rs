@@ -131,7 +131,7 @@ fn a_claimed_length_allocates_nothing() {
 #[test]
 fn bombs_share_a_budget() {
     const BOMBS: usize = 60;
-    const BUDGET_BYTES: usize = 32 << 20;
+    const BUDGET_BYTES: usize = 8 << 20;
     alone("memory::bombs_share_a_budget", || {
         let mut deflated = Vec::with_capacity(100_000);
         let mut codec = flate2::Compress::new(flate2::Compression::best(), false);

@@ -136,7 +136,9 @@ fn a_peer_that_ignores_the_farewell_is_given_up() {
     config.close_timeout = Duration::from_millis(100);
     for reads in [true, false] {
         on_every_engine(|setup| {
-            let server = TestServer::serve(setup, config.clone(), move |mut ws: WebSocket| async move {
+            let mut setup = setup.clone();
+            setup.config.linger_timeout = Duration::from_millis(100);
+            let server = TestServer::serve(&setup, config.clone(), move |mut ws: WebSocket| async move {
                 if reads {
                     return echo(ws).await;
                 }

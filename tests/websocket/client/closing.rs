@@ -7,34 +7,40 @@ use tidegate::prelude::*;
 use tidegate::websocket::{Error, blocking, connect};
 
 use super::run;
+use crate::handler::Gate;
 use crate::support::client::TEXT;
 use crate::support::raw_server::RawServer;
 use crate::support::servers::{TestServer, on_every_engine, setups};
 
 const CLOSE: u8 = 0x88;
 
-/// The client waits for the server's close frame, and then for its FIN: the server closes the TCP connection first.
+/// The client waits for the server's close frame, and then for its FIN: the server closes the TCP connection first. Then
+/// the client's end follows, although the WebSocket is held.
 #[test]
 fn a_client_that_closes_waits_for_the_server() {
-    let server = RawServer::start(setups().len(), |mut peer| {
-        peer.accept("");
-        peer.expect(CLOSE, b"\x03\xe8done");
-        peer.send(TEXT, b"on its way");
-        peer.send(CLOSE, b"\x03\xe8");
-        // Without the FIN of this side the client's would not come for ten seconds.
-        peer.stream.shutdown(std::net::Shutdown::Write).unwrap();
-        assert_eq!(peer.read_to_end(), b"");
-    });
     on_every_engine(|setup| {
+        let gate = Gate::default();
+        let end = gate.clone();
+        let server = RawServer::start(1, move |mut peer| {
+            peer.accept("");
+            peer.expect(CLOSE, b"\x03\xe8done");
+            peer.send(TEXT, b"on its way");
+            peer.send(CLOSE, b"\x03\xe8");
+            // Without the FIN of this side the client's would not come for ten seconds.
+            peer.stream.shutdown(std::net::Shutdown::Write).unwrap();
+            assert_eq!(peer.read_to_end(), b"");
+            end.open();
+        });
         let url = server.url();
         run(setup, move || async move {
             let (mut ws, _) = connect(url).await.unwrap();
             ws.close(CloseCode::NORMAL, "done").await.unwrap();
             assert!(ws.is_closed_cleanly());
             assert!(matches!(ws.send("late").await, Err(error) if error.is_close_sent()));
+            gate.pass().await;
         });
+        server.finish();
     });
-    server.finish();
 }
 
 #[test]

@@ -71,18 +71,32 @@ impl Session {
     /// Fails the connection (RFC 6455 section 7.1.7): the peer broke a rule.
     pub(super) fn fail(&mut self, error: ProtocolError) -> Error {
         self.end_gathering();
-        self.closing.fail();
-        if self.closing.transport() == Transport::SendClose {
-            let frame = CloseFrame::new(error.close_code(), "").ok();
-            self.send_close(frame.as_ref());
-        }
+        self.fail_closing(error.close_code(), "");
         self.end_closed();
         Error::Protocol(error)
+    }
+
+    /// Sends a close frame, unless one was sent, and does not wait for the peer's.
+    pub(super) fn fail_closing(&mut self, code: CloseCode, reason: &str) {
+        self.closing.fail();
+        if self.closing.transport() == Transport::SendClose {
+            self.send_close(CloseFrame::new(code, reason).ok().as_ref());
+        }
+        self.shut_down();
+    }
+
+    /// Ends the sending side if nothing is left to send or to wait for: the handler can hold the WebSocket for as long
+    /// as it likes, and the peer waits for the end.
+    pub(super) fn shut_down(&self) {
+        if let Transport::Shutdown | Transport::Close = self.closing.transport() {
+            self.connection.sender().shutdown_write();
+        }
     }
 
     pub(super) fn lose(&mut self) -> Error {
         self.read_state = ReadState::Over;
         self.closing.lose();
+        self.shut_down();
         self.end_closed();
         Error::Lost
     }
@@ -166,8 +180,8 @@ impl Session {
         self.read_state == ReadState::Over || self.protocol.is_ended()
     }
 
-    /// Waits for the server's end of stream, within the close timeout: it closes the TCP connection first (RFC 6455
-    /// section 7.1.1).
+    /// As a client, waits for the server's end of stream, within the close timeout, because the server closes the TCP
+    /// connection first (RFC 6455 section 7.1.1). Then ends our side.
     async fn await_end(&mut self) {
         if self.closing.transport() != Transport::AwaitEnd {
             return;
@@ -176,6 +190,7 @@ impl Session {
             let len = self.connection.buffer().len();
             self.connection.consume(len);
         }
+        self.connection.sender().shutdown_write();
     }
 
     /// Gives the closing handshake up: what is queued is sent, then FIN.

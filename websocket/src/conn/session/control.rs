@@ -99,6 +99,7 @@ impl Session {
         if self.closing.transport() == Transport::SendClose {
             self.send_close(frame.as_ref());
         }
+        self.shut_down();
         if frame.is_some() {
             self.cold_mut().peer_close = frame;
         }

@@ -8,7 +8,6 @@ use tidegate_engine::{Connection, Filling, Gathering, GatheringError};
 
 use super::Session;
 use super::cold_state::ColdState;
-use crate::close::{CloseFrame, Transport};
 use crate::close_code::CloseCode;
 use crate::error::Error;
 
@@ -71,14 +70,11 @@ impl Session {
     fn give_up(&mut self, error: GatheringError) -> Error {
         self.protocol.give_up();
         self.end_gathering();
-        self.closing.fail();
-        if self.closing.transport() == Transport::SendClose {
-            let (code, reason) = match error {
-                GatheringError::MemorySpent => (CloseCode::TRY_AGAIN_LATER, "no memory for a large message"),
-                _ => (CloseCode::POLICY_VIOLATION, "the message arrives too slowly"),
-            };
-            self.send_close(CloseFrame::new(code, reason).ok().as_ref());
-        }
+        let (code, reason) = match error {
+            GatheringError::MemorySpent => (CloseCode::TRY_AGAIN_LATER, "no memory for a large message"),
+            _ => (CloseCode::POLICY_VIOLATION, "the message arrives too slowly"),
+        };
+        self.fail_closing(code, reason);
         Error::GivenUp(error)
     }
 }
