@@ -417,7 +417,7 @@ impl Driver for UringDriver {
         self.with_socket(key, task);
     }
 
-    fn view<'a>(&'a self, received: &'a Received) -> &'a [u8] {
+    fn view<'a>(&'a mut self, received: &'a mut Received) -> &'a mut [u8] {
         self.buffers.view(received)
     }
 
