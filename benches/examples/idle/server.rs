@@ -48,10 +48,11 @@ fn upgrade<const BYTES: usize>(options: &Options, hub: Option<Hub>) -> Upgrade {
         }),
         _ => websocket::upgrade(async move |mut ws| {
             let _member = register(hub.as_ref(), &ws)?;
+            let sender = ws.sender();
             let mut scratch = [0_u8; BYTES];
-            while let Some(message) = ws.recv().await? {
+            while let Some(message) = ws.recv_ref().await? {
                 work(&mut scratch, message.as_bytes());
-                ws.send(message).await?;
+                sender.send_ref(&message).await?;
             }
             Ok(())
         }),
