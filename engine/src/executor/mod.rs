@@ -26,7 +26,7 @@ use crate::connection::Connection;
 use crate::executor::endpoints::Endpoints;
 use crate::executor::lasting::{Arrived, Lasting};
 use crate::executor::pulse::Pulse;
-use crate::executor::tasks::Tasks;
+use crate::executor::tasks::{Task, Tasks};
 use crate::shared::ConnShared;
 use crate::shared::ready_queue::{self, ReadyQueue};
 use crate::shared::signal::Signal;
@@ -36,6 +36,7 @@ use crate::shared::worker_shared::WorkerShared;
 use crate::time;
 use crate::util::contained::catch;
 use crate::util::sync::Mutex;
+use crate::util::task;
 
 pub(crate) use pulse::Beat;
 
@@ -125,20 +126,22 @@ impl RunQueue {
         wake_scope::notify(&self.signal);
     }
 
-    /// Spawns the future of a connection's handler on the current thread, which must own this queue's executor.
+    /// Spawns the future of a connection's handler on the current thread, which must own this queue's executor. The
+    /// label of the thread is `label` when a poll of the future begins.
     ///
     /// # Panics
     /// If the connection names the executor of another thread, a bug in the caller.
-    pub(crate) fn spawn(&self, connection: Arc<ConnShared>, future: impl Future<Output = ()> + 'static) {
+    pub(crate) fn spawn<F>(&self, connection: Arc<ConnShared>, label: u32, future: F)
+    where
+        F: Future<Output = ()> + 'static,
+    {
         assert!(Arc::ptr_eq(&self.ready, &connection.local.ready), "the task of a connection on another thread");
         self.tasks.lock().reserve(&connection);
-        let (builder, future) = (async_task::Builder::new().metadata(connection), Spawned(ManuallyDrop::new(future)));
-        // SAFETY: the future and what it borrows are 'static, and the schedule function is Send and Sync. The future
-        // need not be Send, because its runnable is run and dropped by this thread only: `schedule` passes it to the
-        // executor's queue, which only the executor takes from, and an executor is not Send. At the executor's end no
-        // future is left (see its `drop`), and a task without a future makes no runnable any more. (A function that
-        // captures nothing takes no memory in the task.)
-        let (runnable, task) = unsafe { builder.spawn_unchecked(move |_| future, ready_queue::schedule) };
+        // SAFETY: the future need not be Send, because its runnables are run and dropped by this thread only: they go
+        // to the queue that the connection names, which is this one. Only its executor takes from it, and an executor
+        // is not Send. At the executor's end no future is left (see its `drop`, which also cancels the tasks), and a
+        // task without a future makes no runnable any more.
+        let (runnable, task) = unsafe { task::spawn(connection, label, Spawned(ManuallyDrop::new(future))) };
         self.tasks.lock().keep(task);
         runnable.schedule();
     }
@@ -219,12 +222,8 @@ impl Executor {
         let lasting_due = lasting::due();
         for _ in 0..ready_queue::tasks_due().min(TURN_TASKS_MAX) {
             let Some(runnable) = ready_queue::next_task() else { break };
-            self.queue.pulse.begin(runnable.metadata().task.load(Ordering::Relaxed));
-            // `run` closes the task and drops its future.
-            let run = || {
-                runnable.run();
-            };
-            if let Err(message) = catch(run) {
+            self.queue.pulse.begin_task(runnable.owner().task.load(Ordering::Relaxed), runnable.note());
+            if let Err(message) = catch(|| runnable.run()) {
                 self.log_panic(&message);
             }
         }
@@ -381,8 +380,7 @@ impl Drop for Executor {
         }
         self.connections.clear();
         let tasks = self.queue.tasks.lock().take_all();
-        // Dropping a task cancels it.
-        drop(tasks);
+        tasks.into_iter().for_each(Task::cancel);
         endpoints::end();
         lasting::end();
         loop {
@@ -434,13 +432,12 @@ impl<F> Drop for Spawned<F> {
         }
         let Some(task) = task else { return };
         if thread::panicking() {
-            let connection = Arc::clone(task.metadata());
+            let connection = Arc::clone(task.owner());
             LOCAL.with(|local| {
                 if let Some(local) = &mut *local.borrow_mut() {
                     local.panicked = Some(connection);
                 }
             });
         }
-        task.detach();
     }
 }

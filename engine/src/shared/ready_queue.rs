@@ -21,9 +21,10 @@ use crate::shared::ConnShared;
 use crate::shared::signal::Signal;
 use crate::shared::wake_scope;
 use crate::util::sync::{AtomicBool, Mutex, Ordering};
+use crate::util::task;
 
 /// A task that is due, with the connection that it serves.
-pub(crate) type Runnable = async_task::Runnable<Arc<ConnShared>>;
+pub(crate) type Runnable = task::Runnable<Arc<ConnShared>>;
 
 /// An endpoint that is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -213,19 +214,25 @@ impl ReadyQueue {
     }
 }
 
-/// Queues a task to be run by the executor that its connection names.
-#[inline]
-pub(crate) fn schedule(task: Runnable) {
-    if task.metadata().local.ready.is_claimed() {
-        with_due(|due| due.tasks.push_back(task));
-    } else {
-        schedule_from_outside(task);
+static TASK: RawWakerVTable = task::waker_table::<Arc<ConnShared>>();
+
+/// The executor of a task is the one that its connection names.
+impl task::Owner for Arc<ConnShared> {
+    const WAKERS: &'static RawWakerVTable = &TASK;
+
+    #[inline]
+    fn schedule(task: Runnable) {
+        if task.owner().local.ready.is_claimed() {
+            with_due(|due| due.tasks.push_back(task));
+        } else {
+            schedule_from_outside(task);
+        }
     }
 }
 
 fn schedule_from_outside(task: Runnable) {
     // Once it is pushed, the task can run and end on its thread, and its connection with it.
-    let queue = Arc::clone(&task.metadata().local.ready);
+    let queue = Arc::clone(&task.owner().local.ready);
     queue.push_from_outside(|inbox| inbox.tasks.push(task));
 }
 
