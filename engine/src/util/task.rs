@@ -1,15 +1,14 @@
 //! A future and its state in one block of memory, to be polled by one thread whenever it is woken.
 //!
 //! There is one for each of very many idle connections, so it is small: two words, what its owner keeps with it, and the
-//! future. Nothing waits for the end of a task, and it has no output.
+//! future. Nothing waits for the end of a task, which has no output.
 //!
 //! ```text
-//!                    woken                run                        ready, or a panic
-//!   Idle ─────────────────────▶ Scheduled ─────▶ Running ──────────────────────────────▶ Done
-//!     ▲                             ▲              │  │
-//!     │  pending                    │  pending,    │  │
-//!     └─────────────────────────────┼──────────────┘  │
-//!                                   └──── and woken ──┘      Scheduled ── the runnable is dropped ──▶ Done
+//!            woken             run              ready, or a panic
+//!   Idle ──────────▶ Scheduled ─────▶ Running ─────────────────────▶ Done
+//!     ▲                  ▲               │                             ▲
+//!     └──── pending ─────┴─ and woken ───┘                             │
+//!                    Scheduled ── its runnable is dropped ─────────────┘
 //! ```
 //!
 //! A task that is scheduled or runs has one [`Runnable`]. Its holder alone touches the future. Everyone else has the
