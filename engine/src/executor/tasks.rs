@@ -8,9 +8,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::shared::ConnShared;
+use crate::util::task;
 
 /// A task, with the connection that it serves.
-pub(super) type Task = async_task::Task<(), Arc<ConnShared>>;
+pub(super) type Task = task::Task<Arc<ConnShared>>;
 
 /// Places per piece of the table. It grows by pieces, because doubling would cost up to twice the memory.
 const PIECE_PLACES: usize = 512;
@@ -41,7 +42,7 @@ impl Tasks {
 
     /// Keeps a task in its place.
     pub(super) fn keep(&mut self, task: Task) {
-        let place = task.metadata().task.load(Ordering::Relaxed);
+        let place = task.owner().task.load(Ordering::Relaxed);
         if let Some(kept) = self.at(place) {
             *kept = Some(task);
         }
@@ -67,7 +68,7 @@ impl Tasks {
 
     /// Returns the connection of the task at `place`.
     pub(super) fn connection(&mut self, place: u32) -> Option<Arc<ConnShared>> {
-        self.at(place)?.as_ref().map(|task| Arc::clone(task.metadata()))
+        self.at(place)?.as_ref().map(|task| Arc::clone(task.owner()))
     }
 
     fn at(&mut self, place: u32) -> Option<&mut Option<Task>> {

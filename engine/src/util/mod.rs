@@ -1,5 +1,5 @@
-//! Small tools that know nothing of connections: locks, buffer reuse, mapped memory, drops whose panics are contained,
-//! threads for files, flags, a processor hint, structs of settings.
+//! Small tools that know nothing of connections: locks, tasks, buffer reuse, mapped memory, drops whose panics are
+//! contained, threads for files, flags, a processor hint, structs of settings.
 
 pub(crate) mod biased_lock;
 pub(crate) mod buffer_pool;
@@ -11,3 +11,4 @@ pub(crate) mod prefetch;
 mod raw_lock;
 mod setters;
 pub(crate) mod sync;
+pub(crate) mod task;
