@@ -35,6 +35,7 @@ use crate::tls::pump::{Failure, Pump, encrypted_len_max};
 use crate::tls::server::CurrentConfig;
 use crate::util::buffer_pool::Buffer;
 use crate::util::contained::Contained;
+use crate::util::pieces::Pieces;
 use crate::worker::progress::first_check;
 
 mod buffers;
@@ -45,7 +46,7 @@ mod handshake;
 #[derive(Default)]
 pub(super) struct Sessions {
     /// The sessions by the numbers of their connections.
-    all: Vec<Option<Box<Session>>>,
+    all: Pieces<Box<Session>>,
     /// The configuration of each listener; `None` for one without TLS.
     listeners: Vec<Option<CurrentConfig>>,
     /// Handshakes in progress.
@@ -146,7 +147,7 @@ impl Sessions {
     }
 
     fn get(&mut self, key: ConnKey) -> Option<&mut Session> {
-        self.all.get_mut(key.index as usize)?.as_deref_mut()
+        Some(&mut **self.all.get_mut(key.index)?)
     }
 
     /// Returns whether no handshake can go on.
@@ -161,7 +162,7 @@ impl<D: Driver> Worker<D> {
     pub(super) fn on_received_encrypted(&mut self, key: ConnKey, data: Received, more: bool) {
         let now = self.worker_shared.clock.now();
         let Some(session) = self.tls.get(key) else { return self.driver.recycle(data) };
-        let Some(conn) = self.conns.get_mut(key.index as usize).and_then(Option::as_mut) else {
+        let Some(conn) = self.conns.get_mut(key.index) else {
             return self.driver.recycle(data);
         };
         let bytes = self.driver.view(&data);
@@ -225,7 +226,7 @@ impl<D: Driver> Worker<D> {
     /// Pauses receiving at the high mark. Returns whether it is paused.
     fn pause_if_over_high(&mut self, key: ConnKey) -> bool {
         let marks = self.worker_shared.inbound;
-        let Some(conn) = self.conns.get_mut(key.index as usize).and_then(Option::as_mut) else { return false };
+        let Some(conn) = self.conns.get_mut(key.index) else { return false };
         let mut inbound = conn.shared.inbound.lock();
         let newly = inbound.is_over_high(&marks) && !inbound.is_paused();
         if newly {
@@ -276,7 +277,7 @@ impl<D: Driver> Worker<D> {
 impl<D: Driver> Worker<D> {
     /// Encrypts a batch and starts its send, or holds it while control is in flight.
     pub(super) fn send_encrypted(&mut self, key: ConnKey, mut batch: SendBatch) {
-        let Some(conn) = self.conns.get_mut(key.index as usize).and_then(Option::as_mut) else { return };
+        let Some(conn) = self.conns.get_mut(key.index) else { return };
         // After the end of the queue nothing can follow but the close.
         let last = conn.phase == Phase::Flushing && conn.shared.outbound.lock().is_last_batch();
         let sending = conn.flags.has(SENDING);
@@ -304,7 +305,7 @@ impl<D: Driver> Worker<D> {
 
     /// Sends control, unless a send is in flight, which is then followed by it.
     pub(super) fn send_control(&mut self, key: ConnKey) {
-        let Some(conn) = self.conns.get_mut(key.index as usize).and_then(Option::as_mut) else { return };
+        let Some(conn) = self.conns.get_mut(key.index) else { return };
         if conn.flags.has(SENDING) || conn.phase == Phase::Closing {
             return;
         }
@@ -321,8 +322,7 @@ impl<D: Driver> Worker<D> {
     fn start_encrypted_send(&mut self, key: ConnKey, batch: SendBatch) {
         let now = self.worker_shared.clock.now();
         let Some(conn) = self.conn(key) else { return };
-        conn.flags.set(SENDING);
-        let due = conn.begin_stall_timeout(now);
+        let due = conn.begin_send(now);
         self.start_send(key, batch, due);
     }
 
