@@ -74,6 +74,7 @@ impl<T> Pieces<T> {
     }
 
     /// Stores an entry at `index` and returns the one that was there.
+    #[inline(never)]
     pub(crate) fn put(&mut self, index: u32, entry: T) -> Option<T> {
         let (number, place) = (index as usize / Self::PLACES, index as usize % Self::PLACES);
         if self.pieces.len() <= number {
@@ -93,6 +94,7 @@ impl<T> Pieces<T> {
 
     /// Removes the entry at `index`. The memory of a piece is freed when it has no entries and another one becomes the
     /// spare.
+    #[inline(never)]
     pub(crate) fn take(&mut self, index: u32) -> Option<T> {
         let (number, place) = (index as usize / Self::PLACES, index as usize % Self::PLACES);
         let piece = self.pieces.get_mut(number)?;

@@ -77,6 +77,10 @@ impl<D: Driver> Worker<D> {
     pub(super) fn expire_deadlines(&mut self, now: u64) {
         let (timers, mut entries) = self.timers();
         timers.expire(&mut entries, now);
+        // Nearly always.
+        if self.overdue.is_empty() {
+            return;
+        }
         let mut overdue = std::mem::take(&mut self.overdue);
         for key in overdue.drain(..) {
             self.check_deadlines(key);

@@ -301,8 +301,12 @@ impl<D: Driver> Worker<D> {
     fn expire_timers(&mut self, now: u64) {
         self.worker_shared.clock.settle(now);
         self.expire_deadlines(now);
+        self.wheel.expire(now, &mut self.fired);
+        // Nearly always.
+        if self.fired.is_empty() {
+            return;
+        }
         let mut fired = std::mem::take(&mut self.fired);
-        self.wheel.expire(now, &mut fired);
         for due in fired.drain(..) {
             match due {
                 Due::Sleep(entry) => entry.fire(),

@@ -43,6 +43,7 @@ impl Next {
 
 impl Conn {
     /// Notes that a send is in flight. Returns whether the armed timer would fire too late for it.
+    #[inline(always)]
     pub(super) fn begin_send(&mut self, now: u64) -> bool {
         self.flags.set(SENDING);
         self.begin_stall_timeout(now)
