@@ -32,7 +32,7 @@ impl<D: Driver> Worker<D> {
 
     pub(super) fn on_received(&mut self, key: ConnKey, mut data: Received, more: bool) {
         let (now, marks) = (self.worker_shared.clock.now(), self.worker_shared.inbound);
-        let Some(conn) = self.conns.get_mut(key.index as usize).and_then(Option::as_mut) else {
+        let Some(conn) = self.conns.get_mut(key.index) else {
             return self.driver.recycle(data);
         };
         debug_assert_eq!(conn.shared.key, key);
