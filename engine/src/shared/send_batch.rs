@@ -117,14 +117,22 @@ pub(crate) struct SendBatch {
     pub(crate) offset: usize,
     /// The FIN or a part of a file follows these bytes at once, so they can wait for it and share its TCP segment.
     pub(crate) more_follows: bool,
+    /// The FIN follows these bytes, and nothing else can: the driver can send it as soon as they have left.
+    pub(crate) fin_follows: bool,
 }
 
 impl SendBatch {
+    /// Creates a batch of one segment, which must not be empty.
+    #[inline]
+    pub(crate) fn single(first: Segment) -> Self {
+        Self { first, rest: None, offset: 0, more_follows: false, fin_follows: false }
+    }
+
     /// Creates a batch of `segments`; `None` if there are none.
     pub(crate) fn of(mut segments: Box<Segments>) -> Option<Self> {
         let first = segments.list.pop_front()?;
         let rest = (!segments.list.is_empty()).then_some(segments);
-        Some(Self { first, rest, offset: 0, more_follows: false })
+        Some(Self { rest, ..Self::single(first) })
     }
 
     pub(crate) fn remaining(&self) -> usize {

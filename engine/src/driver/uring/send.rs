@@ -75,9 +75,13 @@ impl UringDriver {
         if !open {
             return;
         }
+        let fin_follows = batch.fin_follows && !batch.first.is_file();
         let number = self.sends.insert(batch);
         self.slots[key.index as usize].send = number;
         self.submit_send(key, number);
+        if fin_follows {
+            self.prepare_shutdown(key);
+        }
     }
 
     pub(super) fn submit_send(&mut self, key: ConnKey, number: u32) {

@@ -295,7 +295,7 @@ impl Outbound {
             self.flags.set(SCHEDULED);
             self.in_flight_bytes = shared.len() as u32;
             let first = Segment::Shared(Contained::new(shared.clone()));
-            return Ok(Offered::Send(SendBatch { first, rest: None, offset: 0, more_follows: false }));
+            return Ok(Offered::Send(SendBatch::single(first)));
         }
         Ok(Offered::Queued(self.append_either(shared)))
     }
@@ -420,14 +420,15 @@ impl Outbound {
         }
         self.flags.set(SCHEDULED);
         // A large tail becomes segments, so that it also leaves in steps.
-        let mut batch = if self.segments.is_none() && queued_bytes <= BATCH_BYTES_MAX {
-            let first = Segment::from(self.tail.take());
-            SendBatch { first, rest: None, offset: 0, more_follows: false }
-        } else {
-            self.take_segments()?
+        let mut batch = match self.segments.is_none() && queued_bytes <= BATCH_BYTES_MAX {
+            true => SendBatch::single(Segment::from(self.tail.take())),
+            false => self.take_segments()?,
         };
         self.in_flight_bytes = batch.remaining() as u32;
-        batch.more_follows |= self.flags.has(ENDING) && self.queued_bytes() == 0;
+        if self.flags.has(ENDING | FIN) && self.queued_bytes() == 0 {
+            batch.more_follows = true;
+            batch.fin_follows = self.state == SendState::Finished;
+        }
         Some(batch)
     }
 

@@ -130,13 +130,14 @@ impl Session {
     }
 }
 
-/// Returns the send of encrypted bytes. Its memory goes back to the pool that it came from.
-fn batch_of(bytes: Buffer, more_follows: bool) -> SendBatch {
+/// Returns the send of encrypted bytes, which the FIN follows at once if `fin_follows`. Its memory goes back to the pool
+/// that it came from.
+fn batch_of(bytes: Buffer, more_follows: bool, fin_follows: bool) -> SendBatch {
     let first = match buffers::is_large(&bytes) {
         true => Segment::Shared(Contained::new(Bytes::from_owner(buffers::Large(bytes.into_vec())))),
         false => bytes.into(),
     };
-    SendBatch { first, rest: None, offset: 0, more_follows }
+    SendBatch { more_follows, fin_follows, ..SendBatch::single(first) }
 }
 
 impl Sessions {
@@ -278,7 +279,7 @@ impl<D: Driver> Worker<D> {
     pub(super) fn send_encrypted(&mut self, key: ConnKey, mut batch: SendBatch) {
         let Some(conn) = self.conns.get_mut(key.index as usize).and_then(Option::as_mut) else { return };
         // After the end of the queue nothing can follow but the close.
-        let last = conn.phase == Phase::Flushing && conn.shared.outbound.lock().is_last_batch();
+        let last = conn.shared.outbound.lock().is_last_batch();
         let sending = conn.flags.has(SENDING);
         let Some(session) = self.tls.get(key) else { return };
         if session.failed {
@@ -296,7 +297,7 @@ impl<D: Driver> Worker<D> {
         match session.encrypt(batch.slices(), batch.remaining(), last) {
             Ok(encrypted) => {
                 drop(batch);
-                self.start_encrypted_send(key, batch_of(encrypted, more_follows));
+                self.start_encrypted_send(key, batch_of(encrypted, more_follows, false));
             }
             Err(failure) => self.fail_session(key, &failure, false),
         }
@@ -314,8 +315,8 @@ impl<D: Driver> Worker<D> {
         }
         let control = std::mem::take(&mut session.control);
         session.control_in_flight = true;
-        let more_follows = session.fin.is_some();
-        self.start_encrypted_send(key, batch_of(control.into(), more_follows));
+        let fin_follows = session.fin.is_some();
+        self.start_encrypted_send(key, batch_of(control.into(), fin_follows, fin_follows));
     }
 
     fn start_encrypted_send(&mut self, key: ConnKey, batch: SendBatch) {
