@@ -253,7 +253,7 @@ impl Outbound {
         }
         if payload.has_remaining() {
             self.seal_tail();
-            self.segments.get_or_insert_default().push(Segment::Shared(Contained::new(payload)));
+            self.segments.get_or_insert_with(Segments::pooled).push(Segment::Shared(Contained::new(payload)));
         }
         self.schedule()
     }
@@ -261,7 +261,7 @@ impl Outbound {
     /// Queues a part of a file.
     pub(crate) fn append_file(&mut self, mut part: FilePart) -> Schedule {
         self.seal_tail();
-        let segments = self.segments.get_or_insert_default();
+        let segments = self.segments.get_or_insert_with(Segments::pooled);
         while let Some(first) = part.split_front(FILE_BATCH_BYTES_MAX) {
             segments.push(first.into());
         }
@@ -478,7 +478,7 @@ impl Outbound {
     fn seal_tail(&mut self) {
         if !self.tail.is_empty() {
             let tail = self.tail.take();
-            self.segments.get_or_insert_default().push(tail.into());
+            self.segments.get_or_insert_with(Segments::pooled).push(tail.into());
         }
     }
 }
