@@ -94,7 +94,7 @@ impl PortableDriver {
         }
         let summary = format!("portable ({})", system::READINESS);
         Ok(Self {
-            capabilities: Capabilities { summary, receive_budget: true, connections_max },
+            capabilities: Capabilities { summary, receive_budget: true, unarmed_is_quiet: false, connections_max },
             epoch,
             poll,
             polled: Events::with_capacity(EVENTS_MAX),

@@ -166,7 +166,12 @@ impl UringDriver {
         let mut driver = Self {
             ring,
             features,
-            capabilities: Capabilities { summary, receive_budget: features.receive_budget, connections_max },
+            capabilities: Capabilities {
+                summary,
+                receive_budget: features.receive_budget,
+                unarmed_is_quiet: true,
+                connections_max,
+            },
             epoch,
             signal,
             wake,

@@ -59,6 +59,7 @@ impl Setup {
                 calm: false,
                 short_of_memory: false,
                 receive_budget: true,
+                unarmed_is_quiet: false,
                 acknowledges: false,
                 buffers: 8,
                 buffer_bytes: 16,

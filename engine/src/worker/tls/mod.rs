@@ -119,9 +119,9 @@ impl Session {
     }
 }
 
-/// Returns the send of encrypted bytes.
-fn batch_of(bytes: Buffer, more_follows: bool) -> SendBatch {
-    SendBatch { first: bytes.into(), rest: None, offset: 0, more_follows }
+/// Returns the send of encrypted bytes, which the FIN follows at once if `fin_follows`.
+fn batch_of(bytes: Buffer, more_follows: bool, fin_follows: bool) -> SendBatch {
+    SendBatch { more_follows, fin_follows, ..SendBatch::single(bytes.into()) }
 }
 
 impl Sessions {
@@ -249,7 +249,7 @@ impl<D: Driver> Worker<D> {
     pub(super) fn send_encrypted(&mut self, key: ConnKey, mut batch: SendBatch) {
         let Some(conn) = self.conns.get_mut(key.index) else { return };
         // After the end of the queue nothing can follow but the close.
-        let last = conn.phase == Phase::Flushing && conn.shared.outbound.lock().is_last_batch();
+        let last = conn.shared.outbound.lock().is_last_batch();
         let sending = conn.flags.has(SENDING);
         let Some(session) = self.tls.get(key) else { return };
         if session.failed {
@@ -267,7 +267,7 @@ impl<D: Driver> Worker<D> {
         match session.encrypt(batch.slices(), last) {
             Ok(encrypted) => {
                 drop(batch);
-                self.start_encrypted_send(key, batch_of(encrypted, more_follows));
+                self.start_encrypted_send(key, batch_of(encrypted, more_follows, false));
             }
             Err(failure) => self.fail_session(key, &failure, false),
         }
@@ -285,8 +285,8 @@ impl<D: Driver> Worker<D> {
         }
         let control = std::mem::take(&mut session.control);
         session.control_in_flight = true;
-        let more_follows = session.fin.is_some();
-        self.start_encrypted_send(key, batch_of(control.into(), more_follows));
+        let fin_follows = session.fin.is_some();
+        self.start_encrypted_send(key, batch_of(control.into(), fin_follows, fin_follows));
     }
 
     fn start_encrypted_send(&mut self, key: ConnKey, batch: SendBatch) {
