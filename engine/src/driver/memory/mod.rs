@@ -67,7 +67,12 @@ impl MemoryDriver {
         Self {
             time: network.time(),
             network,
-            capabilities: Capabilities { summary: "memory".to_owned(), receive_budget: true, connections_max },
+            capabilities: Capabilities {
+                summary: "memory".to_owned(),
+                receive_budget: true,
+                unarmed_is_quiet: false,
+                connections_max,
+            },
             signal: Signal::new(move || wakes.wake()),
             slots: Vec::new(),
             free: Vec::new(),

@@ -41,7 +41,7 @@ impl<D: Driver> Worker<D> {
             Err(error) => return self.on_file_failed(key, &error),
         };
         match session.encrypt([&bytes[..]].into_iter(), false) {
-            Ok(out) => self.start_encrypted_send(key, batch_of(out, false)),
+            Ok(out) => self.start_encrypted_send(key, batch_of(out, false, false)),
             Err(failure) => self.fail_session(key, &failure, false),
         }
     }

@@ -86,11 +86,7 @@ impl<D: Driver> Worker<D> {
     }
 
     pub(super) fn insert_session(&mut self, key: ConnKey, session: Box<Session>) {
-        let index = key.index as usize;
-        if self.tls.all.len() <= index {
-            self.tls.all.resize_with(index + 1, || None);
-        }
-        self.tls.all[index] = Some(session);
+        drop(self.tls.all.put(key.index, session));
         if let Some(conn) = self.conn(key) {
             conn.flags.set(ENCRYPTED);
         }
@@ -129,9 +125,7 @@ impl<D: Driver> Worker<D> {
     /// Forgets the session of a closed connection.
     pub(in crate::worker) fn remove_session(&mut self, key: ConnKey) {
         self.end_handshake(key);
-        if let Some(session) = self.tls.all.get_mut(key.index as usize) {
-            *session = None;
-        }
+        drop(self.tls.all.take(key.index));
     }
 }
 

@@ -31,6 +31,7 @@ use crate::tls::client_handshake::ClientHandshake;
 use crate::tls::pump::{Failure, Output, Pump, encrypted_len_max};
 use crate::tls::server::CurrentConfig;
 use crate::util::buffer_pool::Buffer;
+use crate::util::pieces::Pieces;
 use crate::worker::progress::first_check;
 
 mod files;
@@ -40,7 +41,7 @@ mod handshake;
 #[derive(Default)]
 pub(super) struct Sessions {
     /// The sessions by the numbers of their connections.
-    all: Vec<Option<Box<Session>>>,
+    all: Pieces<Box<Session>>,
     /// The configuration of each listener; `None` for one without TLS.
     listeners: Vec<Option<CurrentConfig>>,
     /// Handshakes in progress.
@@ -118,9 +119,9 @@ impl Session {
     }
 }
 
-/// Returns the send of encrypted bytes.
-fn batch_of(bytes: Buffer, more_follows: bool) -> SendBatch {
-    SendBatch { first: bytes.into(), rest: None, offset: 0, more_follows }
+/// Returns the send of encrypted bytes, which the FIN follows at once if `fin_follows`.
+fn batch_of(bytes: Buffer, more_follows: bool, fin_follows: bool) -> SendBatch {
+    SendBatch { more_follows, fin_follows, ..SendBatch::single(bytes.into()) }
 }
 
 impl Sessions {
@@ -130,7 +131,7 @@ impl Sessions {
     }
 
     fn get(&mut self, key: ConnKey) -> Option<&mut Session> {
-        self.all.get_mut(key.index as usize)?.as_deref_mut()
+        Some(&mut **self.all.get_mut(key.index)?)
     }
 
     /// Returns whether no handshake can go on.
@@ -145,7 +146,7 @@ impl<D: Driver> Worker<D> {
     pub(super) fn on_received_encrypted(&mut self, key: ConnKey, mut data: Received, more: bool) {
         let now = self.worker_shared.clock.now();
         let Some(session) = self.tls.get(key) else { return self.driver.recycle(data) };
-        let Some(conn) = self.conns.get_mut(key.index as usize).and_then(Option::as_mut) else {
+        let Some(conn) = self.conns.get_mut(key.index) else {
             return self.driver.recycle(data);
         };
         let bytes = self.driver.view(&mut data);
@@ -189,7 +190,7 @@ impl<D: Driver> Worker<D> {
     /// mark. Returns the waker of a waiting reader, and whether receiving is paused.
     fn push_plain(&mut self, key: ConnKey, plain: Buffer, record_bytes: usize) -> (Option<Waker>, bool) {
         let marks = self.worker_shared.inbound;
-        let Some(conn) = self.conns.get_mut(key.index as usize).and_then(Option::as_mut) else { return (None, false) };
+        let Some(conn) = self.conns.get_mut(key.index) else { return (None, false) };
         let mut inbound = conn.shared.inbound.lock();
         // A slow peer shows that it lives long before its record is complete.
         inbound.count_records(record_bytes, plain.len());
@@ -246,9 +247,9 @@ impl<D: Driver> Worker<D> {
 impl<D: Driver> Worker<D> {
     /// Encrypts a batch and starts its send, or holds it while control is in flight.
     pub(super) fn send_encrypted(&mut self, key: ConnKey, mut batch: SendBatch) {
-        let Some(conn) = self.conns.get_mut(key.index as usize).and_then(Option::as_mut) else { return };
+        let Some(conn) = self.conns.get_mut(key.index) else { return };
         // After the end of the queue nothing can follow but the close.
-        let last = conn.phase == Phase::Flushing && conn.shared.outbound.lock().is_last_batch();
+        let last = conn.shared.outbound.lock().is_last_batch();
         let sending = conn.flags.has(SENDING);
         let Some(session) = self.tls.get(key) else { return };
         if session.failed {
@@ -266,7 +267,7 @@ impl<D: Driver> Worker<D> {
         match session.encrypt(batch.slices(), last) {
             Ok(encrypted) => {
                 drop(batch);
-                self.start_encrypted_send(key, batch_of(encrypted, more_follows));
+                self.start_encrypted_send(key, batch_of(encrypted, more_follows, false));
             }
             Err(failure) => self.fail_session(key, &failure, false),
         }
@@ -274,7 +275,7 @@ impl<D: Driver> Worker<D> {
 
     /// Sends control, unless a send is in flight, which is then followed by it.
     pub(super) fn send_control(&mut self, key: ConnKey) {
-        let Some(conn) = self.conns.get_mut(key.index as usize).and_then(Option::as_mut) else { return };
+        let Some(conn) = self.conns.get_mut(key.index) else { return };
         if conn.flags.has(SENDING) || conn.phase == Phase::Closing {
             return;
         }
@@ -284,15 +285,14 @@ impl<D: Driver> Worker<D> {
         }
         let control = std::mem::take(&mut session.control);
         session.control_in_flight = true;
-        let more_follows = session.fin.is_some();
-        self.start_encrypted_send(key, batch_of(control.into(), more_follows));
+        let fin_follows = session.fin.is_some();
+        self.start_encrypted_send(key, batch_of(control.into(), fin_follows, fin_follows));
     }
 
     fn start_encrypted_send(&mut self, key: ConnKey, batch: SendBatch) {
         let now = self.worker_shared.clock.now();
         let Some(conn) = self.conn(key) else { return };
-        conn.flags.set(SENDING);
-        let due = conn.begin_stall_timeout(now);
+        let due = conn.begin_send(now);
         self.start_send(key, batch, due);
     }
 
