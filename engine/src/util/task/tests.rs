@@ -122,8 +122,9 @@ mod polls {
         let (queue, seen) = (Queue::new(), Rc::new(Seen::default()));
         let task = queue.spawn(watched(&seen, |poll, waker| {
             if poll < 3 {
+                let second = waker.clone();
                 waker.wake_by_ref();
-                waker.clone().wake();
+                second.wake();
             }
             Poll::Pending
         }));
