@@ -9,9 +9,10 @@ use std::sync::atomic::Ordering;
 
 use crate::shared::ConnShared;
 use crate::util::slab::Slab;
+use crate::util::task;
 
 /// A task, with the connection that it serves.
-pub(super) type Task = async_task::Task<(), Arc<ConnShared>>;
+pub(super) type Task = task::Task<Arc<ConnShared>>;
 
 /// The tasks whose futures live.
 #[derive(Default)]
@@ -32,7 +33,7 @@ impl Tasks {
 
     /// Keeps a task in its place.
     pub(super) fn keep(&mut self, task: Task) {
-        let place = task.metadata().task.load(Ordering::Relaxed);
+        let place = task.owner().task.load(Ordering::Relaxed);
         self.tasks.keep(place, task);
     }
 
@@ -54,6 +55,6 @@ impl Tasks {
 
     /// Returns the connection of the task at `place`.
     pub(super) fn connection(&mut self, place: u32) -> Option<Arc<ConnShared>> {
-        self.tasks.get(place).map(|task| Arc::clone(task.metadata()))
+        self.tasks.get(place).map(|task| Arc::clone(task.owner()))
     }
 }

@@ -124,6 +124,11 @@ impl<D: Driver> Worker<D> {
         self.arm_accept(listener);
     }
 
+    /// Returns whether a listener waits for a connection to close.
+    pub(super) fn is_waiting_for_slots(&self) -> bool {
+        self.accept_pauses.iter().any(|pause| !matches!(pause, AcceptPause::None))
+    }
+
     /// Arms accepting on the listeners that wait for a connection to close.
     pub(super) fn resume_accept(&mut self) {
         for listener in 0..self.accept_pauses.len() {

@@ -1,7 +1,6 @@
 //! Graceful shutdown of one worker: notify every connection, wait, reset the rest.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::Waker;
 use std::time::Duration;
 
@@ -61,7 +60,7 @@ impl<D: Driver> Worker<D> {
     /// Queues the connection's farewell and wakes its handler, whether it waits to read or to send.
     pub(super) fn notify_draining(&mut self, key: ConnKey) {
         let Some(shared) = self.conn(key).map(|conn| Arc::clone(&conn.shared)) else { return };
-        shared.draining.store(true, Ordering::Release);
+        shared.begin_draining();
         self.queue_farewell(&shared);
     }
 

@@ -94,7 +94,7 @@ impl PortableDriver {
         }
         let summary = format!("portable ({})", system::READINESS);
         Ok(Self {
-            capabilities: Capabilities { summary, receive_budget: true, connections_max },
+            capabilities: Capabilities { summary, receive_budget: true, unarmed_is_quiet: false, connections_max },
             epoch,
             poll,
             polled: Events::with_capacity(EVENTS_MAX),
@@ -273,7 +273,7 @@ impl Driver for PortableDriver {
         }
     }
 
-    fn view<'a>(&'a self, received: &'a Received) -> &'a [u8] {
+    fn view<'a>(&'a mut self, received: &'a mut Received) -> &'a mut [u8] {
         self.buffers.view(received)
     }
 

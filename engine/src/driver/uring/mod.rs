@@ -166,7 +166,12 @@ impl UringDriver {
         let mut driver = Self {
             ring,
             features,
-            capabilities: Capabilities { summary, receive_budget: features.receive_budget, connections_max },
+            capabilities: Capabilities {
+                summary,
+                receive_budget: features.receive_budget,
+                unarmed_is_quiet: true,
+                connections_max,
+            },
             epoch,
             signal,
             wake,
@@ -410,7 +415,7 @@ impl Driver for UringDriver {
         self.with_socket(key, task);
     }
 
-    fn view<'a>(&'a self, received: &'a Received) -> &'a [u8] {
+    fn view<'a>(&'a mut self, received: &'a mut Received) -> &'a mut [u8] {
         self.buffers.view(received)
     }
 

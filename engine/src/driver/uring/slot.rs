@@ -46,6 +46,9 @@ pub(super) const INSTALLING: u8 = 1 << 4;
 /// The receive in flight is a fill.
 pub(super) const FILLING: u8 = 1 << 5;
 
+/// FIN was sent.
+pub(super) const SHUT_DOWN: u8 = 1 << 6;
+
 const BUSY: u8 = WATCHING | NAMING | SHUTTING_DOWN | CONNECTING | INSTALLING;
 
 /// ```text

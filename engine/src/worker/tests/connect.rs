@@ -116,6 +116,7 @@ fn scenario(seed: u64) {
     let mut setup = Setup::new(seed);
     setup.inline = random.bool();
     setup.sim.receive_budget = random.bool();
+    setup.sim.unarmed_is_quiet = random.bool();
     setup.sim.short_of_memory = random.bool();
     setup.sim.connections_max = random.usize(1..=8);
     setup.config.flush_timeout = Duration::from_millis(random.u64(200..=2000));
@@ -322,7 +323,7 @@ fn a_worker_that_ends_answers_its_attempts() {
     let address = sim.net.borrow_mut().listen(server(), Answer::Silent);
     let attempt = || {
         let request = ConnectRequest { address: address.into(), local: None, options: ConnectOptions::default() };
-        Attempt::new(request, false)
+        Attempt::new(request, false, None)
     };
     let (begun, late) = (attempt(), attempt());
     sim.worker_shared.post_now(Command::Connect(Arc::clone(&begun)));

@@ -18,7 +18,7 @@ use crate::connection::Connection;
 use crate::driver::Driver;
 use crate::driver::sim::{Ending, Neighbour, Net, Script, SimConfig, SimDriver};
 use crate::error::ReceiveError;
-use crate::executor::{Executor, Local, RunQueue, Start, swap_local};
+use crate::executor::{Executor, Local, RunQueue, Start, label, swap_local};
 use crate::shared::command::Command;
 use crate::shared::signal::Signal;
 use crate::shared::wake_scope::WakeScope;
@@ -59,6 +59,7 @@ impl Setup {
                 calm: false,
                 short_of_memory: false,
                 receive_budget: true,
+                unarmed_is_quiet: false,
                 acknowledges: false,
                 buffers: 8,
                 buffer_bytes: 16,
@@ -249,7 +250,7 @@ impl Simulation {
             let shared = Arc::clone(&connection.sender().shared);
             let future = handler(connection, stage);
             let notes_drop = NotesDrop(number, done.clone());
-            queue.spawn(shared, async move {
+            queue.spawn(shared, label::UNKNOWN, async move {
                 let _notes_drop = notes_drop;
                 future.await;
                 let now = done.now();

@@ -70,6 +70,7 @@ fn scenario(seed: u64) {
     let mut setup = Setup::new(seed);
     setup.inline = random.bool();
     setup.sim.receive_budget = random.bool();
+    setup.sim.unarmed_is_quiet = random.bool();
     setup.sim.acknowledges = random.bool();
     setup.sim.short_of_memory = random.bool();
     setup.sim.buffers = random.u16(1..=8);

@@ -213,11 +213,12 @@ impl<D: Driver> Worker<D> {
         let shared = Arc::clone(&conn.shared);
         shared.set_lifetime_deadline(NEVER);
         shared.set_tls(info);
-        let waker = self.push_plain(key, plain.into());
+        let plain_bytes = plain.len();
+        let (waker, paused) = self.push_plain(key, plain.into(), plain_bytes);
         if is_inbound {
             self.start_handler(shared);
         }
-        if self.pause_if_over_high(key) {
+        if paused {
             self.cancel_receive_if_armed(key);
             self.watch_end(key);
         } else {
