@@ -75,7 +75,7 @@ impl UringDriver {
         if !open {
             return;
         }
-        let fin_follows = batch.fin_follows && !batch.first.is_file();
+        let fin_follows = batch.fin_follows;
         let number = self.sends.insert(batch);
         self.slots[key.index as usize].send = number;
         self.submit_send(key, number);

@@ -240,14 +240,14 @@ fn quiet_or_not() -> impl Iterator<Item = Setup> {
 #[test]
 fn a_connection_is_quiet_before_the_look_for_the_peers_fin() {
     for setup in quiet_or_not() {
-        let is_quiet = setup.sim.unarmed_is_quiet;
+        let has_quiet_time = setup.sim.unarmed_is_quiet;
         let script = Script { ending: Ending::FinAfterOurs, ..talker(Vec::new()) };
         let mut sim = Simulation::new(setup, |connection, _| async move { append_all(&connection, 50) });
         let peer = sim.connect(script);
         sim.net.borrow_mut().say(peer, b"too late", TICK / 2);
         let _alarm = sim.alarm(TICK / 2);
         sim.run_until_closed(1);
-        let (closed_at, least) = (sim.now(), if is_quiet { TICK } else { Duration::ZERO });
+        let (closed_at, least) = (sim.now(), if has_quiet_time { TICK } else { Duration::ZERO });
         assert!((least..3 * TICK).contains(&closed_at), "closed at {closed_at:?}");
         assert_eq!(sim.net.borrow().peers[peer].saw, Saw::Fin);
         sim.finish(Shutdown::default());

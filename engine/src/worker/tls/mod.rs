@@ -130,7 +130,7 @@ impl Session {
     }
 }
 
-/// Returns the send of encrypted bytes, which the FIN follows at once if `fin_follows`. Its memory goes back to the pool
+/// Returns the send of encrypted bytes, which a FIN follows at once if `fin_follows`. Its memory goes back to the pool
 /// that it came from.
 fn batch_of(bytes: Buffer, more_follows: bool, fin_follows: bool) -> SendBatch {
     let first = match buffers::is_large(&bytes) {
