@@ -229,8 +229,8 @@ impl Crew {
 
     fn submit(&mut self, bank: usize) -> io::Result<()> {
         // SAFETY: what the kernel reads and writes is never freed: the server's address, lines and requests are static,
-        // and the buffers and sources of places are leaked. No receive is longer than the rest of its place's buffer. A place
-        // belongs to one connection until it is settled, so nothing else uses its buffer or its source.
+        // and the buffers and sources of places are leaked. No receive is longer than the rest of its place's buffer. A
+        // place belongs to one connection until it is settled, so nothing else uses its buffer or its source.
         unsafe { self.banks[bank].ring.push_linked(self.chain.link()) }
     }
 

@@ -14,8 +14,8 @@ use crate::support::servers::{TestServer, on_every_engine, setups};
 
 const CLOSE: u8 = 0x88;
 
-/// The client waits for the server's close frame, and then for its FIN: the server closes the TCP connection first. Then
-/// the client's end follows, although the WebSocket is held.
+/// The client waits for the server's close frame, and then for its FIN: the server closes the TCP connection first.
+/// Then the client's end follows, although the WebSocket is held.
 #[test]
 fn a_client_that_closes_waits_for_the_server() {
     on_every_engine(|setup| {

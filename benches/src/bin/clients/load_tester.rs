@@ -1,7 +1,7 @@
 //! uWebSockets' load tester, a program in C next to this one.
 //!
-//! It only counts the bytes of the answers, so it is not a client that applications could use. It prints its rate every four seconds; the
-//! second of these spans is measured, whatever the durations of the load are.
+//! It only counts the bytes of the answers, so it is not a client that applications could use. It prints its rate every
+//! four seconds; the second of these spans is measured, whatever the durations of the load are.
 
 use std::io::{BufRead, BufReader, Lines};
 use std::process::{Child, ChildStdout, Command, Stdio};
