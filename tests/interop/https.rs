@@ -1,5 +1,5 @@
-//! Persistent connections of HTTP over TLS, with rustls as the client, on every engine and placement. Reading to the end
-//! fails without close_notify.
+//! Persistent connections of HTTP over TLS, with rustls as the client, on every engine and placement. Reading to the
+//! end fails without close_notify.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;

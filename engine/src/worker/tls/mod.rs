@@ -186,8 +186,8 @@ impl<D: Driver> Worker<D> {
         waker.into_iter().for_each(Waker::wake);
     }
 
-    /// Queues the plaintext that these bytes of records have completed for the handler, and pauses receiving at the high
-    /// mark. Returns the waker of a waiting reader, and whether receiving is paused.
+    /// Queues the plaintext that these bytes of records have completed for the handler, and pauses receiving at the
+    /// high mark. Returns the waker of a waiting reader, and whether receiving is paused.
     fn push_plain(&mut self, key: ConnKey, plain: Buffer, record_bytes: usize) -> (Option<Waker>, bool) {
         let marks = self.worker_shared.inbound;
         let Some(conn) = self.conns.get_mut(key.index) else { return (None, false) };
