@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::progress::first_check;
-use super::{Conn, Phase, RESTING, Receive, SENDING, Worker};
+use super::{Conn, Phase, QUIET, Receive, SENDING, Worker};
 use crate::clock::wheel::{Entries, Links, Lists};
 use crate::clock::{NEVER, RecentTick};
 use crate::driver::Driver;
@@ -35,8 +35,8 @@ impl<D: Driver> Worker<D> {
             return;
         }
         if conn.phase == Phase::Lingering && conn.close_at <= now {
-            if conn.flags.has(RESTING) {
-                return self.end_rest(key);
+            if conn.flags.has(QUIET) {
+                return self.end_quiet(key);
             }
             // The peer keeps its side open. The last bytes sent can still be in transit, so the socket is closed, not
             // reset, and the kernel continues to deliver them.

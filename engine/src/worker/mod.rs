@@ -113,8 +113,8 @@ const COUNTED_PAUSED: u8 = 1 << 2;
 /// It has TLS, with its session in [`Worker::tls`].
 #[cfg(feature = "tls")]
 const ENCRYPTED: u8 = 1 << 3;
-/// It rests between its FIN and the look for that of the peer: see [`close`].
-const RESTING: u8 = 1 << 4;
+/// Nothing is received between its FIN and the look for that of the peer: see [`close`].
+const QUIET: u8 = 1 << 4;
 
 /// The purpose of a timer that is not a connection's.
 enum Due {

@@ -4,7 +4,7 @@
 use super::ENCRYPTED;
 use super::held::Holds;
 use super::peer_end::note_peer_end;
-use super::{COUNTED_PAUSED, Phase, RESTING, Receive, Worker};
+use super::{COUNTED_PAUSED, Phase, QUIET, Receive, Worker};
 use crate::clock::RecentTick;
 use crate::driver::{Driver, HELD_BYTES, ReceiveEnd, Received};
 use crate::error::CloseCause;
@@ -101,7 +101,7 @@ impl<D: Driver> Worker<D> {
     pub(super) fn on_receive_ended(&mut self, key: ConnKey, end: ReceiveEnd) {
         let Some(conn) = self.conn(key) else { return };
         match end {
-            ReceiveEnd::Cancelled if conn.flags.has(RESTING) => conn.receive = Receive::Paused,
+            ReceiveEnd::Cancelled if conn.flags.has(QUIET) => conn.receive = Receive::Paused,
             ReceiveEnd::Cancelled => {
                 let paused = conn.shared.inbound.lock().is_paused();
                 self.after_receive(key, paused);

@@ -74,7 +74,7 @@ impl UringDriver {
         let open = slot.filter(|slot| slot.state == SlotState::Open && slot.send == NO_SEND);
         debug_assert!(open.is_some(), "a send needs an open connection without another one");
         let Some(slot) = open else { return };
-        let fin_follows = batch.fin_follows && !batch.first.is_file();
+        let fin_follows = batch.fin_follows;
         let number = self.sends.insert(batch);
         slot.send = number;
         self.submit_send(key, number);
