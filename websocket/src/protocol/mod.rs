@@ -72,7 +72,6 @@ use std::ops::Range;
 
 #[cfg(not(feature = "compression"))]
 use crate::deflate::DeflateParams;
-use crate::frame::FramePlace;
 use crate::message::MessageKind;
 use crate::opcode::Opcode;
 use crate::protocol::assembler::Assembler;
@@ -229,9 +228,15 @@ impl Protocol {
     /// any other case returns `None` and leaves the input untouched.
     #[inline]
     fn receive_whole(&self, input: &mut [u8]) -> Result<Option<Progress>, ProtocolError> {
-        if !self.is_between() {
+        if !self.is_between() || self.delivery != DeliveryMode::Whole {
             return Ok(None);
         }
+        self.take_whole(DeliveryMode::Whole, input)
+    }
+
+    /// Takes a message that is whole in the input, between messages.
+    #[inline(always)]
+    fn take_whole(&self, delivery: DeliveryMode, input: &mut [u8]) -> Result<Option<Progress>, ProtocolError> {
         let Some((header, header_len)) = FrameHeader::parse(input, &self.rules)? else {
             return Ok(None);
         };
@@ -251,12 +256,18 @@ impl Protocol {
             apply_mask(key, &mut input[range.clone()]);
         }
         let consumed = range.end;
-        let event = message_in_place(self.delivery, kind, header.reserved_bits, input, range)?;
+        let event = message_in_place(delivery, kind, header.reserved_bits, input, range)?;
         Ok(Some(Progress { consumed, event: Some(event) }))
     }
 
     /// Handles everything else, piece by piece.
     fn receive_pieces(&mut self, input: &mut [u8]) -> Result<Progress, ProtocolError> {
+        if self.delivery == DeliveryMode::Pieces
+            && self.is_between()
+            && let Some(progress) = self.take_whole(DeliveryMode::Pieces, input)?
+        {
+            return Ok(progress);
+        }
         let mut consumed = 0;
         while consumed < input.len() && !self.ended {
             if self.take_slice() {
@@ -296,20 +307,6 @@ impl Protocol {
             return self.control_piece(&piece, input, range);
         }
         self.data_piece(&piece, input, range)
-    }
-
-    /// Decodes up to the next piece. A frame that is whole in the input needs no heap.
-    #[inline]
-    fn decode(&mut self, input: &[u8]) -> Result<Decoded, ProtocolError> {
-        if let Some(cold) = &mut self.cold {
-            return cold.place.decode_masked(&self.rules, input);
-        }
-        let mut place = FramePlace::Between;
-        let decoded = place.decode_masked(&self.rules, input)?;
-        if !place.is_between_frames() {
-            self.cold = Some(Box::new(ColdInput { place, ..ColdInput::default() }));
-        }
-        Ok(decoded)
     }
 
     /// Checks the header of a data frame against the open message and the limit, and opens a message if none is open.
