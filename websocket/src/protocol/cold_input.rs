@@ -1,7 +1,7 @@
 //! State of receiving that few connections need at a time, and what it holds.
 
 use super::control::CutPayload;
-use super::{Incoming, Protocol};
+use super::{DeliveryMode, Incoming, Protocol};
 use crate::deflate::{DeflateParams, Inflater, Inflation};
 use crate::frame::{Decoded, FramePlace};
 use crate::protocol_error::ProtocolError;
@@ -79,10 +79,16 @@ impl Protocol {
         }
     }
 
-    /// Returns whether the input goes on with the start of a message.
+    /// Returns whether the input goes on with the start of a message, unless it is ignored.
     #[inline]
     pub(super) fn is_between(&self) -> bool {
-        !self.ended && self.cold.as_ref().is_none_or(|cold| cold.is_between())
+        self.cold.as_ref().is_none_or(|cold| cold.is_between())
+    }
+
+    /// Returns whether a message at the start of the input is reported as a whole.
+    #[inline]
+    pub(super) fn takes_whole_messages(&self) -> bool {
+        matches!(self.delivery, Some(DeliveryMode::Whole)) && self.is_between()
     }
 
     /// Decodes up to the next piece. A frame that is whole in the input needs no heap.

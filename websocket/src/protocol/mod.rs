@@ -150,9 +150,8 @@ pub enum DeliveryMode {
 #[derive(Debug)]
 pub struct Protocol {
     rules: FrameRules,
-    delivery: DeliveryMode,
-    /// The peer closed or broke a rule: all input is ignored.
-    ended: bool,
+    /// `None` once the peer closed or broke a rule: all input is ignored.
+    delivery: Option<DeliveryMode>,
     message_bytes_max: u64,
     /// What has arrived in part, and other state that few connections need at a time, on the heap because there are
     /// very many idle ones. Without it the protocol is between messages and frames.
@@ -190,8 +189,8 @@ impl Protocol {
             rules.message_bits = rules.message_bits | ReservedBits::RSV1;
             Box::new(ColdInput::inflating(params, rules.role))
         });
-        let (delivery, message_bytes_max) = (DeliveryMode::Whole, config.message_bytes_max);
-        Self { rules, delivery, ended: false, message_bytes_max, cold }
+        let (delivery, message_bytes_max) = (Some(DeliveryMode::Whole), config.message_bytes_max);
+        Self { rules, delivery, message_bytes_max, cold }
     }
 
     /// Takes the peer's bytes up to the next event and unmasks payload in place. Call it again with the rest of the
@@ -216,7 +215,7 @@ impl Protocol {
     /// Returns whether the peer's close frame was received or a rule was broken.
     #[must_use]
     pub const fn is_ended(&self) -> bool {
-        self.ended
+        self.delivery.is_none()
     }
 
     /// Gives up the open message and all further input.
@@ -228,7 +227,7 @@ impl Protocol {
     /// any other case returns `None` and leaves the input untouched.
     #[inline]
     fn receive_whole(&self, input: &mut [u8]) -> Result<Option<Progress>, ProtocolError> {
-        if !self.is_between() || self.delivery != DeliveryMode::Whole {
+        if !self.takes_whole_messages() {
             return Ok(None);
         }
         self.take_whole(DeliveryMode::Whole, input)
@@ -262,14 +261,14 @@ impl Protocol {
 
     /// Handles everything else, piece by piece.
     fn receive_pieces(&mut self, input: &mut [u8]) -> Result<Progress, ProtocolError> {
-        if self.delivery == DeliveryMode::Pieces
+        if self.delivery == Some(DeliveryMode::Pieces)
             && self.is_between()
             && let Some(progress) = self.take_whole(DeliveryMode::Pieces, input)?
         {
             return Ok(progress);
         }
         let mut consumed = 0;
-        while consumed < input.len() && !self.ended {
+        while consumed < input.len() && !self.is_ended() {
             if self.take_slice() {
                 return Ok(Progress { consumed, event: Some(Event::Inflating) });
             }
@@ -351,8 +350,8 @@ impl Protocol {
             reserved_bits = reserved_bits.without(ReservedBits::RSV1);
         }
         self.cold.get_or_insert_default().incoming = match self.delivery {
-            DeliveryMode::Whole => Incoming::Assembling { assembler: Assembler::new(kind), reserved_bits },
-            DeliveryMode::Pieces => {
+            Some(DeliveryMode::Whole) | None => Incoming::Assembling { assembler: Assembler::new(kind), reserved_bits },
+            Some(DeliveryMode::Pieces) => {
                 let validator = Utf8Validator::new();
                 Incoming::Streaming { kind, validator, begun: false, frames_bytes: 0, reserved_bits }
             }
@@ -450,7 +449,7 @@ impl Protocol {
 
     /// Ends receiving and frees the held memory.
     fn end(&mut self) {
-        self.ended = true;
+        self.delivery = None;
         self.cold = None;
     }
 }
