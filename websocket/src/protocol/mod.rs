@@ -262,7 +262,7 @@ impl Protocol {
     /// Handles everything else, piece by piece.
     fn receive_pieces(&mut self, input: &mut [u8]) -> Result<Progress, ProtocolError> {
         if self.delivery == Some(DeliveryMode::Pieces)
-            && self.is_between()
+            && self.cold.is_none()
             && let Some(progress) = self.take_whole(DeliveryMode::Pieces, input)?
         {
             return Ok(progress);
