@@ -178,8 +178,8 @@ fn pause_inbound(subject: PauseInbound) -> PauseInbound {
 #[library_benchmark]
 #[bench::small(args = (warmed(PassOutbound::copied(66, 1))), config = limit(540))]
 #[bench::small_16(args = (warmed(PassOutbound::copied(66, 16))), config = limit(1690))]
-#[bench::shared(args = (warmed(PassOutbound::shared(65_536, 1))), config = limit(2040))]
-#[bench::shared_8(args = (warmed(PassOutbound::shared(16_384, 8))), config = limit(9700))]
+#[bench::shared(args = (warmed(PassOutbound::shared(65_536, 1))), config = limit(1270))]
+#[bench::shared_8(args = (warmed(PassOutbound::shared(16_384, 8))), config = limit(5260))]
 fn pass_outbound(subject: PassOutbound) -> PassOutbound {
     step(subject)
 }

@@ -422,8 +422,8 @@ impl Connection {
         self.shared().inbound.lock().bytes() as usize + self.unread.as_ref().map_or(0, |chunk| chunk.len())
     }
 
-    /// Returns the number of bytes received since the accept, read or not, modulo 2^32. Compare two calls to see
-    /// whether the peer sent anything in between.
+    /// Returns the number of bytes received since the accept, read or not, modulo 2^32. With TLS these are the bytes of
+    /// records, complete or not. Compare two calls to see whether the peer sent anything in between.
     pub fn received_bytes_total(&self) -> u32 {
         self.shared().inbound.lock().received()
     }

@@ -128,6 +128,8 @@ pub(crate) struct Capabilities {
     pub(crate) summary: String,
     /// Receives can be armed with a byte budget. Otherwise the worker cancels them at the high mark.
     pub(crate) receive_budget: bool,
+    /// Nothing that arrives for a connection ends the wait of [`Driver::enter`] while no receive of it is armed.
+    pub(crate) unarmed_is_quiet: bool,
     /// Maximum connections.
     pub(crate) connections_max: usize,
 }
@@ -179,7 +181,7 @@ pub(crate) trait Driver {
 
     /// Starts a send.
     fn send(&mut self, key: ConnKey, batch: SendBatch);
-    /// Sends FIN after the bytes sent so far.
+    /// Sends FIN after the bytes sent so far, unless it has left with them ([`SendBatch::fin_follows`]).
     fn shutdown_write(&mut self, key: ConnKey);
     /// Closes the socket. An armed receive ends without an event. With `reset` a send in flight ends too, and the peer
     /// gets a reset.
@@ -202,8 +204,8 @@ pub(crate) trait Driver {
         self.with_socket(key, ask);
     }
 
-    /// Returns the received bytes.
-    fn view<'a>(&'a self, received: &'a Received) -> &'a [u8];
+    /// Returns the received bytes, which can be changed in place.
+    fn view<'a>(&'a mut self, received: &'a mut Received) -> &'a mut [u8];
     /// Takes the bytes over, by lease if enough buffers are free, otherwise by copy.
     fn lease(&mut self, received: Received) -> Chunk;
     /// Gives the buffer of received bytes back.

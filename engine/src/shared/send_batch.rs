@@ -1,5 +1,6 @@
 //! The bytes of one send: segments taken from the queue, owned by the driver until the send completes.
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io;
 
@@ -99,7 +100,37 @@ pub(crate) struct Segments {
     pub(crate) bytes: usize,
 }
 
+/// Maximum lists kept per thread for the next vectored sends: as many as a busy tick begins.
+const LISTS_MAX: usize = 64;
+
+/// In a box, because queues and batches hold it as one pointer.
+type List = Box<Segments>;
+
+thread_local! {
+    static LISTS: RefCell<Vec<List>> = const { RefCell::new(Vec::new()) };
+}
+
 impl Segments {
+    /// Returns an empty list, with the memory of an earlier one if this thread keeps one.
+    pub(crate) fn pooled() -> List {
+        LISTS.try_with(|lists| lists.borrow_mut().pop()).ok().flatten().unwrap_or_default()
+    }
+
+    /// Keeps the memory of an empty list.
+    fn keep(mut self: List) {
+        if !self.list.is_empty() || self.list.capacity() > BATCH_SEGMENTS_MAX {
+            return;
+        }
+        self.bytes = 0;
+        // An error means that the thread is ending; the list is then freed.
+        let _ = LISTS.try_with(|lists| {
+            let mut lists = lists.borrow_mut();
+            if lists.len() < LISTS_MAX {
+                lists.push(self);
+            }
+        });
+    }
+
     pub(crate) fn push(&mut self, segment: Segment) {
         self.bytes += segment.len();
         self.list.push_back(segment);
@@ -117,14 +148,25 @@ pub(crate) struct SendBatch {
     pub(crate) offset: usize,
     /// The FIN or a part of a file follows these bytes at once, so they can wait for it and share its TCP segment.
     pub(crate) more_follows: bool,
+    /// The FIN follows these bytes, and nothing else can: the driver can send it as soon as they have left.
+    pub(crate) fin_follows: bool,
 }
 
 impl SendBatch {
+    /// Creates a batch of one segment, which must not be empty.
+    #[inline]
+    pub(crate) fn single(first: Segment) -> Self {
+        Self { first, rest: None, offset: 0, more_follows: false, fin_follows: false }
+    }
+
     /// Creates a batch of `segments`; `None` if there are none.
     pub(crate) fn of(mut segments: Box<Segments>) -> Option<Self> {
         let first = segments.list.pop_front()?;
-        let rest = (!segments.list.is_empty()).then_some(segments);
-        Some(Self { first, rest, offset: 0, more_follows: false })
+        if segments.list.is_empty() {
+            segments.keep();
+            return Some(Self::single(first));
+        }
+        Some(Self { rest: Some(segments), ..Self::single(first) })
     }
 
     pub(crate) fn remaining(&self) -> usize {
@@ -151,11 +193,11 @@ impl SendBatch {
     }
 
     /// Returns the unsent bytes in order; none of a file.
-    pub(crate) fn slices(&self) -> impl Iterator<Item = &[u8]> {
+    pub(crate) fn slices(&self) -> impl Iterator<Item = &[u8]> + Clone {
         std::iter::once(&self.first.as_slice()[self.offset..]).chain(self.rest().map(Segment::as_slice))
     }
 
-    fn rest(&self) -> impl Iterator<Item = &Segment> {
+    fn rest(&self) -> impl Iterator<Item = &Segment> + Clone {
         self.rest.iter().flat_map(|rest| rest.list.iter())
     }
 
@@ -182,8 +224,10 @@ impl SendBatch {
                 return true;
             };
             let next = rest.list.pop_front();
-            if rest.list.is_empty() {
-                self.rest = None;
+            if rest.list.is_empty()
+                && let Some(rest) = self.rest.take()
+            {
+                rest.keep();
             }
             self.offset = 0;
             self.first = next.unwrap_or_else(|| Segment::from(Buffer::default()));
@@ -236,6 +280,19 @@ mod tests {
                 assert_eq!(batch.remaining(), 0);
             }
         }
+    }
+
+    #[test]
+    fn the_list_of_a_batch_is_used_again_empty() {
+        let mut queued = Segments::pooled();
+        let place = std::ptr::from_ref(&*queued);
+        for bytes in [vec![1; 3], vec![2; 4]] {
+            queued.push(bytes.into());
+        }
+        let mut batch = SendBatch::of(queued).unwrap();
+        assert!(batch.advance(7));
+        let again = Segments::pooled();
+        assert_eq!((std::ptr::from_ref(&*again), again.bytes, again.list.len()), (place, 0, 0));
     }
 
     #[test]

@@ -9,10 +9,13 @@ use std::cell::RefCell;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 
+#[cfg(feature = "tls")]
+mod large;
+
 /// Maximum total capacity kept per thread, in bytes: enough for some hundred small messages of a busy tick. Bounds
 /// threads that only ever give back.
 const POOL_BYTES_MAX: usize = 128 * 1024;
-/// A larger buffer is freed, so that a large message does not stay in memory.
+/// A larger buffer is freed, so that a large message does not stay in memory. With TLS some are kept (`large`).
 const BUFFER_BYTES_MAX: usize = 8 * 1024;
 /// A smaller buffer is not worth keeping.
 const BUFFER_BYTES_MIN: usize = 64;
@@ -39,15 +42,15 @@ impl Buffer {
     /// Copies `bytes` into a buffer of the pool.
     #[inline]
     pub(crate) fn copy(bytes: &[u8]) -> Self {
-        let mut buffer = Self::default();
-        buffer.vec_mut().extend_from_slice(bytes);
-        buffer
+        let mut buffer = take(bytes.len());
+        buffer.extend_from_slice(bytes);
+        Self(Some(buffer))
     }
 
     /// Returns the vector, which the pool provides if there is none.
     #[inline]
     pub(crate) fn vec_mut(&mut self) -> &mut Vec<u8> {
-        self.0.get_or_insert_with(take)
+        self.0.get_or_insert_with(|| take(BUFFER_BYTES_MIN))
     }
 
     /// Takes the contents, and leaves an empty buffer.
@@ -102,20 +105,33 @@ impl Drop for Buffer {
     }
 }
 
-/// Takes an empty buffer, with capacity if the pool has one.
-fn take() -> Boxed {
+/// Takes an empty buffer. If the pool has none, makes one of `bytes` bytes, or of as many as the pool keeps: tiny
+/// messages then do not allocate each time.
+fn take(bytes: usize) -> Boxed {
     let taken = POOL.try_with(|pool| {
         let mut pool = pool.borrow_mut();
         let buffer = pool.buffers.pop()?;
         pool.bytes -= buffer.capacity();
         Some(buffer)
     });
-    taken.ok().flatten().unwrap_or_default()
+    match taken {
+        Ok(Some(buffer)) => buffer,
+        _ => allocate(bytes),
+    }
+}
+
+#[cold]
+fn allocate(bytes: usize) -> Boxed {
+    Box::new(Vec::with_capacity(bytes.max(BUFFER_BYTES_MIN)))
 }
 
 /// Gives the memory of `buffer` to the pool, if it is worth keeping.
 fn give(mut buffer: Boxed) {
     if !(BUFFER_BYTES_MIN..=BUFFER_BYTES_MAX).contains(&buffer.capacity()) {
+        #[cfg(feature = "tls")]
+        if buffer.capacity() > BUFFER_BYTES_MAX {
+            large::give(buffer);
+        }
         return;
     }
     buffer.clear();
@@ -145,10 +161,19 @@ mod tests {
     }
 
     #[test]
+    fn the_memory_of_a_tiny_message_is_used_again() {
+        let place = Buffer::copy(b"tiny").as_ptr();
+        assert_eq!(Buffer::copy(b"more").as_ptr(), place);
+        let mut buffer = Buffer::default();
+        buffer.vec_mut().push(b'x');
+        assert_eq!(buffer.as_ptr(), place);
+    }
+
+    #[test]
     fn too_small_and_too_large_buffers_are_freed() {
         drop(Buffer::from(vec![0; BUFFER_BYTES_MIN - 1]));
         drop(Buffer::from(vec![0; BUFFER_BYTES_MAX + 1]));
-        assert_eq!(Buffer::copy(b"").capacity(), 0);
+        assert_eq!(kept().len(), 0);
     }
 
     #[test]
@@ -156,7 +181,11 @@ mod tests {
         for _ in 0..POOL_BYTES_MAX / BUFFER_BYTES_MAX + 1 {
             give(Box::new(vec![0; BUFFER_BYTES_MAX]));
         }
-        let kept = std::iter::from_fn(|| Some(take()).filter(|buffer| buffer.capacity() > 0)).count();
-        assert_eq!(kept, POOL_BYTES_MAX / BUFFER_BYTES_MAX);
+        assert_eq!(kept().len(), POOL_BYTES_MAX / BUFFER_BYTES_MAX);
+    }
+
+    /// Returns the buffers that the pool of this thread keeps.
+    fn kept() -> Vec<Boxed> {
+        POOL.with(|pool| std::mem::take(&mut pool.borrow_mut().buffers))
     }
 }

@@ -5,6 +5,7 @@
 pub(crate) struct Flags(u8);
 
 impl Flags {
+    /// Returns whether the flag is set; of several, whether one of them is.
     #[inline]
     pub(crate) fn has(self, flag: u8) -> bool {
         self.0 & flag != 0
@@ -50,7 +51,7 @@ mod tests {
     #[test]
     fn flags_change_one_by_one() {
         let mut flags = Flags::default();
-        assert!(!flags.replace(1) && flags.replace(1) && !flags.has(2));
+        assert!(!flags.replace(1) && flags.replace(1) && !flags.has(2) && flags.has(1 | 2));
         flags.put(2, true);
         flags.put(1, false);
         assert!(!flags.has(1) && flags.take(2) && !flags.take(2));

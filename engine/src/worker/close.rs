@@ -2,19 +2,31 @@
 //!
 //! Closing a socket with unread input sends RST, which can overtake and destroy the last bytes sent. So a connection
 //! that ends in order first reads the peer's input to its end and drops it.
+//!
+//! The peer's FIN answers ours, and a worker that is woken for each of them pays a wake and a tick for nothing but a
+//! close. So where receives decide what wakes the worker, a connection is quiet after its FIN: its receive is
+//! cancelled, and armed again a moment later, for all connections that are quiet at that time together.
 
 use std::sync::atomic::Ordering;
 use std::task::Waker;
+use std::time::Duration;
 
 use super::progress::first_check;
-use super::{Phase, Receive, Worker};
-use crate::clock::{Clock, NEVER};
+use super::{Phase, QUIET, Receive, Worker};
+use crate::clock::{Clock, NEVER, TICK};
 use crate::driver::Driver;
 use crate::error::CloseCause;
 use crate::shared::command::CloseMode;
 use crate::shared::inbound::End;
 use crate::shared::key::ConnKey;
 use crate::shared::outbound::Fin;
+
+/// Minimum time between our FIN and the look for that of the peer; as every deadline it ends up to a tick late. Nearly
+/// all peers have answered by then, and few connections are quiet at a time.
+const QUIET_TIME: Duration = TICK;
+
+/// Minimum linger timeout with which connections are quiet.
+const QUIET_LINGER_MIN: Duration = Duration::from_secs(1);
 
 impl<D: Driver> Worker<D> {
     pub(super) fn close(&mut self, key: ConnKey, mode: CloseMode) {
@@ -57,8 +69,34 @@ impl<D: Driver> Worker<D> {
             && conn.phase == Phase::Flushing
         {
             conn.phase = Phase::Lingering;
-            self.set_close_deadline(key, self.config.linger_timeout);
+            let lingers = if self.begin_quiet(key) { QUIET_TIME } else { self.config.linger_timeout };
+            self.set_close_deadline(key, lingers);
         }
+    }
+
+    /// Makes a lingering connection quiet, if that spares the worker a wake and delays nothing. Returns whether it is.
+    fn begin_quiet(&mut self, key: ConnKey) -> bool {
+        let pays = self.driver.capabilities().unarmed_is_quiet
+            && self.config.linger_timeout >= QUIET_LINGER_MIN
+            && self.drain.is_none()
+            && !self.is_waiting_for_slots();
+        let Some(conn) = self.conn(key).filter(|conn| pays && conn.receive == Receive::Armed) else { return false };
+        conn.receive = Receive::Cancelling;
+        conn.flags.set(QUIET);
+        self.driver.cancel_receive(key);
+        true
+    }
+
+    /// Receives again, for what is left of the linger timeout.
+    pub(super) fn end_quiet(&mut self, key: ConnKey) {
+        let left = Clock::ticks_in(self.config.linger_timeout).saturating_sub(Clock::ticks_in(QUIET_TIME));
+        let Some(conn) = self.conn(key) else { return };
+        conn.flags.clear(QUIET);
+        conn.close_at = conn.close_at.saturating_add(left);
+        if conn.receive == Receive::Paused {
+            self.arm_receive(key);
+        }
+        self.check_deadlines(key);
     }
 
     /// Closes a connection that has nothing left to send or drain.
@@ -116,7 +154,7 @@ impl<D: Driver> Worker<D> {
         #[cfg(feature = "tls")]
         self.remove_session(key);
         self.disarm(key);
-        self.conns[key.index as usize] = None;
+        drop(self.conns.take(key.index));
         if !self.backlogs.is_empty() {
             self.backlogs.remove(&key);
         }
@@ -126,7 +164,7 @@ impl<D: Driver> Worker<D> {
         self.resume_accept();
     }
 
-    pub(super) fn set_close_deadline(&mut self, key: ConnKey, timeout: std::time::Duration) {
+    pub(super) fn set_close_deadline(&mut self, key: ConnKey, timeout: Duration) {
         let at = self.worker_shared.clock.after(timeout);
         let Some(conn) = self.conn(key) else { return };
         conn.close_at = at;

@@ -285,6 +285,27 @@ fn a_flush_ends_while_others_go_on_sending() {
     });
 }
 
+/// The FIN that is known to follow the last bytes waits for a socket that does not take them at once, and then comes
+/// although the handler keeps the connection.
+#[test]
+fn the_fin_follows_the_last_bytes_however_long_they_take() {
+    for len in [1, KERNEL_BYTES_MAX / 8] {
+        let bytes = numbered(len);
+        on_every_engine(|setup| {
+            let (running, address, senders, seen) = start_with_sender(&setup);
+            let mut client = connect_narrow(address);
+            let sender = senders.wait("the sender", Option::take);
+            sender.append_last(|tail| tail.extend_from_slice(&bytes)).unwrap();
+            sender.shutdown_write();
+            assert!(read_all(&mut client) == bytes);
+            client.write_all(b"still read").unwrap();
+            drop(client);
+            assert_eq!(seen.wait("the end", |seen| *seen), Ok(10));
+            finish(running);
+        });
+    }
+}
+
 /// Dropping a waiting send queues nothing.
 #[test]
 fn an_abandoned_send_was_not_sent() {

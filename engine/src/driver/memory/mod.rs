@@ -67,7 +67,12 @@ impl MemoryDriver {
         Self {
             time: network.time(),
             network,
-            capabilities: Capabilities { summary: "memory".to_owned(), receive_budget: true, connections_max },
+            capabilities: Capabilities {
+                summary: "memory".to_owned(),
+                receive_budget: true,
+                unarmed_is_quiet: false,
+                connections_max,
+            },
             signal: Signal::new(move || wakes.wake()),
             slots: Vec::new(),
             free: Vec::new(),
@@ -215,10 +220,10 @@ impl Driver for MemoryDriver {
         answer(Some(self.slot(key).sent_bytes()));
     }
 
-    fn view<'a>(&'a self, received: &'a Received) -> &'a [u8] {
+    fn view<'a>(&'a mut self, received: &'a mut Received) -> &'a mut [u8] {
         match received {
             Received::Owned(bytes) => bytes,
-            Received::Buffer { .. } => &[],
+            Received::Buffer { .. } => &mut [],
         }
     }
 

@@ -51,6 +51,7 @@ pub(crate) struct SimConfig {
     /// Memory is short now and then: entering the driver fails, and so does taking on a connection.
     pub(crate) short_of_memory: bool,
     pub(crate) receive_budget: bool,
+    pub(crate) unarmed_is_quiet: bool,
     /// The kernel reports how much a peer has acknowledged.
     pub(crate) acknowledges: bool,
     pub(crate) buffers: u16,
@@ -250,6 +251,7 @@ impl SimDriver {
             capabilities: Capabilities {
                 summary: "simulation".to_owned(),
                 receive_budget: config.receive_budget,
+                unarmed_is_quiet: config.unarmed_is_quiet,
                 connections_max: config.connections_max,
             },
             pool: Pool::new(config.buffers, config.buffer_bytes, Arc::clone(&signal)),
@@ -411,7 +413,7 @@ impl Driver for SimDriver {
         answer(peer.map(|number| self.net.borrow().peers[number].acknowledged()));
     }
 
-    fn view<'a>(&'a self, received: &'a Received) -> &'a [u8] {
+    fn view<'a>(&'a mut self, received: &'a mut Received) -> &'a mut [u8] {
         self.pool.view(received)
     }
 

@@ -253,7 +253,7 @@ impl Outbound {
         }
         if payload.has_remaining() {
             self.seal_tail();
-            self.segments.get_or_insert_default().push(Segment::Shared(Contained::new(payload)));
+            self.segments.get_or_insert_with(Segments::pooled).push(Segment::Shared(Contained::new(payload)));
         }
         self.schedule()
     }
@@ -261,7 +261,7 @@ impl Outbound {
     /// Queues a part of a file.
     pub(crate) fn append_file(&mut self, mut part: FilePart) -> Schedule {
         self.seal_tail();
-        let segments = self.segments.get_or_insert_default();
+        let segments = self.segments.get_or_insert_with(Segments::pooled);
         while let Some(first) = part.split_front(FILE_BATCH_BYTES_MAX) {
             segments.push(first.into());
         }
@@ -295,7 +295,7 @@ impl Outbound {
             self.flags.set(SCHEDULED);
             self.in_flight_bytes = shared.len() as u32;
             let first = Segment::Shared(Contained::new(shared.clone()));
-            return Ok(Offered::Send(SendBatch { first, rest: None, offset: 0, more_follows: false }));
+            return Ok(Offered::Send(SendBatch::single(first)));
         }
         Ok(Offered::Queued(self.append_either(shared)))
     }
@@ -420,14 +420,15 @@ impl Outbound {
         }
         self.flags.set(SCHEDULED);
         // A large tail becomes segments, so that it also leaves in steps.
-        let mut batch = if self.segments.is_none() && queued_bytes <= BATCH_BYTES_MAX {
-            let first = Segment::from(self.tail.take());
-            SendBatch { first, rest: None, offset: 0, more_follows: false }
-        } else {
-            self.take_segments()?
+        let mut batch = match self.segments.is_none() && queued_bytes <= BATCH_BYTES_MAX {
+            true => SendBatch::single(Segment::from(self.tail.take())),
+            false => self.take_segments()?,
         };
         self.in_flight_bytes = batch.remaining() as u32;
-        batch.more_follows |= self.flags.has(ENDING) && self.queued_bytes() == 0;
+        if self.flags.has(ENDING | FIN) && self.queued_bytes() == 0 {
+            batch.more_follows = true;
+            batch.fin_follows = self.state == SendState::Finished;
+        }
         Some(batch)
     }
 
@@ -477,7 +478,7 @@ impl Outbound {
     fn seal_tail(&mut self) {
         if !self.tail.is_empty() {
             let tail = self.tail.take();
-            self.segments.get_or_insert_default().push(tail.into());
+            self.segments.get_or_insert_with(Segments::pooled).push(tail.into());
         }
     }
 }

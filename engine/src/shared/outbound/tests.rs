@@ -25,7 +25,30 @@ fn only_the_last_bytes_before_the_end_wait_for_the_fin() {
     outbound.expect_end();
     assert!(!outbound.take_batch().unwrap().more_follows, "something is queued behind it");
     outbound.complete_batch(&MARKS);
-    assert!(outbound.take_batch().unwrap().more_follows);
+    let last = outbound.take_batch().unwrap();
+    assert!(last.more_follows && !last.fin_follows, "another sender can add to it until the end is there");
+}
+
+#[test]
+fn the_fin_can_leave_with_bytes_that_nothing_can_follow() {
+    let ends: [fn(&mut Outbound); 2] = [|outbound| _ = outbound.finish(true), Outbound::expect_end];
+    for end in ends {
+        let mut outbound = Outbound::new();
+        for _ in 0..=BATCH_SEGMENTS_MAX {
+            let _ = outbound.append_shared(&[], Bytes::from_static(b"shared"));
+        }
+        let _ = outbound.finish(false);
+        end(&mut outbound);
+        let batch = outbound.take_batch().unwrap();
+        assert!(!batch.more_follows && !batch.fin_follows, "something is queued behind it");
+        outbound.complete_batch(&MARKS);
+        let last = outbound.take_batch().unwrap();
+        assert!(last.more_follows && last.fin_follows);
+    }
+    let mut outbound = Outbound::new();
+    let _ = outbound.append(|tail| tail.push(b'x'));
+    let _ = outbound.finish(false);
+    assert!(!outbound.take_batch().unwrap().fin_follows, "no FIN was requested");
 }
 
 #[test]

@@ -116,6 +116,7 @@ fn scenario(seed: u64) {
     let mut setup = Setup::new(seed);
     setup.inline = random.bool();
     setup.sim.receive_budget = random.bool();
+    setup.sim.unarmed_is_quiet = random.bool();
     setup.sim.short_of_memory = random.bool();
     setup.sim.connections_max = random.usize(1..=8);
     setup.config.flush_timeout = Duration::from_millis(random.u64(200..=2000));

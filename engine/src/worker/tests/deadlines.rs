@@ -213,7 +213,7 @@ fn the_flush_timeout_counts_from_the_close() {
 /// be in transit.
 #[test]
 fn the_linger_timeout_counts_from_the_fin() {
-    for setup in Setup::calm().both_placements() {
+    for setup in quiet_or_not() {
         let mut setup = setup;
         setup.config.linger_timeout = 5 * SECOND;
         let script = Script { ending: Ending::Silence, ..talker(Vec::new()) };
@@ -224,6 +224,33 @@ fn the_linger_timeout_counts_from_the_fin() {
         let net = sim.net.borrow();
         assert_eq!(net.peers[0].received, pattern(50));
         assert_fired(sim.now(), 35 * SECOND);
+    }
+}
+
+/// Returns setups of both placements, with and without a quiet time before the look for the peer's FIN.
+fn quiet_or_not() -> impl Iterator<Item = Setup> {
+    [false, true].into_iter().flat_map(|quiet| {
+        let mut setup = Setup::calm();
+        setup.sim.unarmed_is_quiet = quiet;
+        setup.both_placements()
+    })
+}
+
+/// What the peer sends in the quiet time, its FIN included, is read after it, so that nothing is answered with a reset.
+#[test]
+fn a_connection_is_quiet_before_the_look_for_the_peers_fin() {
+    for setup in quiet_or_not() {
+        let has_quiet_time = setup.sim.unarmed_is_quiet;
+        let script = Script { ending: Ending::FinAfterOurs, ..talker(Vec::new()) };
+        let mut sim = Simulation::new(setup, |connection, _| async move { append_all(&connection, 50) });
+        let peer = sim.connect(script);
+        sim.net.borrow_mut().say(peer, b"too late", TICK / 2);
+        let _alarm = sim.alarm(TICK / 2);
+        sim.run_until_closed(1);
+        let (closed_at, least) = (sim.now(), if has_quiet_time { TICK } else { Duration::ZERO });
+        assert!((least..3 * TICK).contains(&closed_at), "closed at {closed_at:?}");
+        assert_eq!(sim.net.borrow().peers[peer].saw, Saw::Fin);
+        sim.finish(Shutdown::default());
     }
 }
 

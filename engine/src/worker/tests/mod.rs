@@ -59,6 +59,7 @@ impl Setup {
                 calm: false,
                 short_of_memory: false,
                 receive_budget: true,
+                unarmed_is_quiet: false,
                 acknowledges: false,
                 buffers: 8,
                 buffer_bytes: 16,
@@ -292,7 +293,7 @@ impl Simulation {
 
     fn tick(&mut self) {
         self.worker.tick().expect("the simulated driver does not fail");
-        for conn in self.worker.conns.iter().flatten() {
+        for conn in self.worker.conns.iter() {
             let bytes = conn.shared.inbound.lock().bytes();
             let finished = conn.shared.outbound.lock().check_open().is_err();
             assert_eq!(conn.shared.is_finished(), finished, "the flag for readers agrees with the queue");
