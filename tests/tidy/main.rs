@@ -40,7 +40,7 @@ const UNSAFE_PLACES: &[(&str, &str)] = &[
     ("engine/src/util/pages.rs", "memory mapped from the kernel"),
     ("engine/src/util/prefetch.rs", "one block: a hint to the processor"),
     ("engine/src/util/task.rs", "a task in one block of memory, with wakers, whose future one thread alone touches"),
-    ("engine/src/util/task/tests.rs", "its tests run and drop their tasks on the thread that spawns them"),
+    ("engine/src/util/task/tests.rs", "one block: the tests run their tasks on the thread that spawns them"),
     (
         "websocket/src/serve/task.rs",
         "one block: the future of a handler borrows from the handler, and the task keeps the two together",

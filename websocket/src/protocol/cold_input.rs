@@ -1,9 +1,10 @@
 //! State of receiving that few connections need at a time, and what it holds.
 
 use super::control::CutPayload;
-use super::{Incoming, Protocol};
+use super::{DeliveryMode, Incoming, Protocol};
 use crate::deflate::{DeflateParams, Inflater, Inflation};
-use crate::frame::FramePlace;
+use crate::frame::{Decoded, FramePlace};
+use crate::protocol_error::ProtocolError;
 use crate::role::Role;
 
 /// What has arrived in part, and the state of compressed messages.
@@ -78,10 +79,31 @@ impl Protocol {
         }
     }
 
-    /// Returns whether the input goes on with the start of a message.
+    /// Returns whether the input goes on with the start of a message, unless it is ignored.
     #[inline]
     pub(super) fn is_between(&self) -> bool {
-        !self.ended && self.cold.as_ref().is_none_or(|cold| cold.is_between())
+        self.cold.as_ref().is_none_or(|cold| cold.is_between())
+    }
+
+    /// Returns whether a message at the start of the input is reported as a whole.
+    #[inline]
+    pub(super) fn takes_whole_messages(&self) -> bool {
+        matches!(self.delivery, Some(DeliveryMode::Whole)) && self.is_between()
+    }
+
+    /// Decodes up to the next piece. A frame that is whole in the input needs no heap.
+    #[inline]
+    pub(super) fn decode(&mut self, input: &[u8]) -> Result<Decoded, ProtocolError> {
+        let mut between = FramePlace::Between;
+        let place = match &mut self.cold {
+            Some(cold) => &mut cold.place,
+            None => &mut between,
+        };
+        let decoded = place.decode_masked(&self.rules, input);
+        if !between.is_between_frames() {
+            self.cold = Some(Box::new(ColdInput { place: between, ..ColdInput::default() }));
+        }
+        decoded
     }
 
     /// Frees the cold state once nothing is open.

@@ -72,7 +72,6 @@ use std::ops::Range;
 
 #[cfg(not(feature = "compression"))]
 use crate::deflate::DeflateParams;
-use crate::frame::FramePlace;
 use crate::message::MessageKind;
 use crate::opcode::Opcode;
 use crate::protocol::assembler::Assembler;
@@ -151,9 +150,8 @@ pub enum DeliveryMode {
 #[derive(Debug)]
 pub struct Protocol {
     rules: FrameRules,
-    delivery: DeliveryMode,
-    /// The peer closed or broke a rule: all input is ignored.
-    ended: bool,
+    /// `None` once the peer closed or broke a rule: all input is ignored.
+    delivery: Option<DeliveryMode>,
     message_bytes_max: u64,
     /// What has arrived in part, and other state that few connections need at a time, on the heap because there are
     /// very many idle ones. Without it the protocol is between messages and frames.
@@ -191,8 +189,8 @@ impl Protocol {
             rules.message_bits = rules.message_bits | ReservedBits::RSV1;
             Box::new(ColdInput::inflating(params, rules.role))
         });
-        let (delivery, message_bytes_max) = (DeliveryMode::Whole, config.message_bytes_max);
-        Self { rules, delivery, ended: false, message_bytes_max, cold }
+        let (delivery, message_bytes_max) = (Some(DeliveryMode::Whole), config.message_bytes_max);
+        Self { rules, delivery, message_bytes_max, cold }
     }
 
     /// Takes the peer's bytes up to the next event and unmasks payload in place. Call it again with the rest of the
@@ -217,7 +215,7 @@ impl Protocol {
     /// Returns whether the peer's close frame was received or a rule was broken.
     #[must_use]
     pub const fn is_ended(&self) -> bool {
-        self.ended
+        self.delivery.is_none()
     }
 
     /// Gives up the open message and all further input.
@@ -229,9 +227,15 @@ impl Protocol {
     /// any other case returns `None` and leaves the input untouched.
     #[inline]
     fn receive_whole(&self, input: &mut [u8]) -> Result<Option<Progress>, ProtocolError> {
-        if !self.is_between() {
+        if !self.takes_whole_messages() {
             return Ok(None);
         }
+        self.take_whole(DeliveryMode::Whole, input)
+    }
+
+    /// Takes a message that is whole in the input, between messages.
+    #[inline(always)]
+    fn take_whole(&self, delivery: DeliveryMode, input: &mut [u8]) -> Result<Option<Progress>, ProtocolError> {
         let Some((header, header_len)) = FrameHeader::parse(input, &self.rules)? else {
             return Ok(None);
         };
@@ -251,14 +255,20 @@ impl Protocol {
             apply_mask(key, &mut input[range.clone()]);
         }
         let consumed = range.end;
-        let event = message_in_place(self.delivery, kind, header.reserved_bits, input, range)?;
+        let event = message_in_place(delivery, kind, header.reserved_bits, input, range)?;
         Ok(Some(Progress { consumed, event: Some(event) }))
     }
 
     /// Handles everything else, piece by piece.
     fn receive_pieces(&mut self, input: &mut [u8]) -> Result<Progress, ProtocolError> {
+        if self.delivery == Some(DeliveryMode::Pieces)
+            && self.cold.is_none()
+            && let Some(progress) = self.take_whole(DeliveryMode::Pieces, input)?
+        {
+            return Ok(progress);
+        }
         let mut consumed = 0;
-        while consumed < input.len() && !self.ended {
+        while consumed < input.len() && !self.is_ended() {
             if self.take_slice() {
                 return Ok(Progress { consumed, event: Some(Event::Inflating) });
             }
@@ -296,20 +306,6 @@ impl Protocol {
             return self.control_piece(&piece, input, range);
         }
         self.data_piece(&piece, input, range)
-    }
-
-    /// Decodes up to the next piece. A frame that is whole in the input needs no heap.
-    #[inline]
-    fn decode(&mut self, input: &[u8]) -> Result<Decoded, ProtocolError> {
-        if let Some(cold) = &mut self.cold {
-            return cold.place.decode_masked(&self.rules, input);
-        }
-        let mut place = FramePlace::Between;
-        let decoded = place.decode_masked(&self.rules, input)?;
-        if !place.is_between_frames() {
-            self.cold = Some(Box::new(ColdInput { place, ..ColdInput::default() }));
-        }
-        Ok(decoded)
     }
 
     /// Checks the header of a data frame against the open message and the limit, and opens a message if none is open.
@@ -354,8 +350,8 @@ impl Protocol {
             reserved_bits = reserved_bits.without(ReservedBits::RSV1);
         }
         self.cold.get_or_insert_default().incoming = match self.delivery {
-            DeliveryMode::Whole => Incoming::Assembling { assembler: Assembler::new(kind), reserved_bits },
-            DeliveryMode::Pieces => {
+            Some(DeliveryMode::Whole) | None => Incoming::Assembling { assembler: Assembler::new(kind), reserved_bits },
+            Some(DeliveryMode::Pieces) => {
                 let validator = Utf8Validator::new();
                 Incoming::Streaming { kind, validator, begun: false, frames_bytes: 0, reserved_bits }
             }
@@ -453,7 +449,7 @@ impl Protocol {
 
     /// Ends receiving and frees the held memory.
     fn end(&mut self) {
-        self.ended = true;
+        self.delivery = None;
         self.cold = None;
     }
 }

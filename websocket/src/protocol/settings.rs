@@ -25,9 +25,8 @@ impl Protocol {
     /// Returns whether this is the state that [`new`](Self::new) returns for these settings.
     #[inline]
     pub(crate) fn is_idle(&self, config: &ProtocolConfig) -> bool {
-        !self.ended
-            && self.cold.is_none()
-            && self.delivery == DeliveryMode::Whole
+        self.cold.is_none()
+            && matches!(self.delivery, Some(DeliveryMode::Whole))
             && config.deflate.is_none()
             && self.message_bytes_max == config.message_bytes_max
             && self.rules == config.frames
@@ -36,7 +35,10 @@ impl Protocol {
     /// Changes the form in which messages are reported. A message that is open continues as it began, unless none of
     /// its payload has arrived: a read that is dropped before its message begins has no effect on the next.
     pub fn set_delivery(&mut self, delivery: DeliveryMode) {
-        self.delivery = delivery;
+        if self.is_ended() {
+            return;
+        }
+        self.delivery = Some(delivery);
         let Some(cold) = &mut self.cold else { return };
         match (&cold.incoming, delivery) {
             (Incoming::Assembling { assembler, reserved_bits }, DeliveryMode::Pieces) if assembler.len() == 0 => {

@@ -3,7 +3,7 @@
 use std::num::NonZeroU64;
 use std::ops::Range;
 
-use super::{DeliveryMode, Protocol};
+use super::Protocol;
 use crate::frame::mask::{MaskingKey, apply_mask};
 use crate::message::MessageKind;
 use crate::protocol_error::ProtocolError;
@@ -52,7 +52,7 @@ impl Protocol {
     /// untouched.
     #[inline]
     pub(crate) fn try_short_frame(&mut self, input: &mut [u8]) -> Option<ShortFrame> {
-        if !self.is_between() || self.delivery != DeliveryMode::Whole {
+        if !self.takes_whole_messages() {
             return None;
         }
         short_frame(input, self.rules.role, self.message_bytes_max)
@@ -110,7 +110,7 @@ mod tests {
     use super::*;
     use crate::frame::Frame;
     use crate::opcode::Opcode;
-    use crate::protocol::ProtocolConfig;
+    use crate::protocol::{DeliveryMode, ProtocolConfig};
     use crate::reserved_bits::ReservedBits;
 
     const ROLES: [Role; 2] = [Role::Server, Role::Client];
