@@ -242,7 +242,7 @@ impl TlsPump {
     /// # Errors
     /// The text of the failure.
     pub fn encrypt(&mut self, plain: &[u8], out: &mut Vec<u8>) -> Result<(), String> {
-        self.0.encrypt(plain, out).map_err(|failure| failure.to_string())
+        self.0.encrypt(plain, &mut crate::tls::pump::Output::of(out)).map_err(|failure| failure.to_string())
     }
 
     /// Appends close_notify.

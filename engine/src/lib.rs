@@ -126,6 +126,8 @@ pub use stats::WorkerStats;
 pub use tls::{Tls, TlsClient, TlsInfo, TlsVersion};
 #[doc(hidden)]
 pub use util::contained::panic_message;
+#[doc(hidden)]
+pub use util::slab::Slab;
 
 /// The README's program, compiled.
 #[cfg(doctest)]

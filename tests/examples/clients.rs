@@ -4,6 +4,8 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 
 use futures_util::{SinkExt, StreamExt};
+use tidegate::prelude::{CloseCode, Router, Server, Shutdown, WebSocket, websocket};
+use tidegate::websocket::DeflateConfig;
 use tokio_tungstenite::tungstenite::Message;
 
 use super::support::example::{Example, program};
@@ -59,6 +61,61 @@ fn wscat_talks_to_a_server() {
     let (status, _, errors) = wscat(&[], "");
     assert_eq!((status, errors.lines().next()), (Some(2), Some("wscat: missing argument URL")));
     echo.finish();
+}
+
+/// Says what it sees of its client, and whether its messages are text.
+async fn describe(mut ws: WebSocket) -> websocket::Result {
+    let more = ws.request().and_then(|head| head.header("X-More")).unwrap_or("none").to_owned();
+    ws.send(format!("{more} {:?} {}", ws.subprotocol(), ws.compression().is_some())).await?;
+    while let Some(message) = ws.recv().await? {
+        ws.send(if message.as_text().is_some() { "text" } else { "binary" }).await?;
+    }
+    Ok(())
+}
+
+/// Closes with the code in the path.
+async fn close(mut ws: WebSocket) -> websocket::Result {
+    let code = ws.request().and_then(|head| head.param("code")?.parse().ok()).unwrap_or(1011);
+    Ok(ws.close(CloseCode::new(code), "the end").await?)
+}
+
+/// Receives until a ping comes.
+async fn wait(mut ws: WebSocket) -> websocket::Result {
+    while ws.recv().await?.is_some() {}
+    Ok(())
+}
+
+#[test]
+fn the_options_of_wscat_reach_the_server() {
+    let describe = websocket::upgrade(describe).keep_request().subprotocols(["chat", "other"]);
+    let wait = websocket::upgrade(wait).on_ping(|sender, _| sender.close(CloseCode::new(4001), "pinged"));
+    let app = Router::new()
+        .get("/", describe.compression(DeflateConfig::default()))
+        .get("/close/:code", websocket::upgrade(close).keep_request())
+        .get("/wait", wait);
+    let server = Server::builder(app).bind("127.0.0.1:0").unwrap().start().unwrap();
+    let url = |path: &str| format!("ws://{}{path}", server.local_addr().unwrap());
+
+    let all =
+        ["--header", "X-More: 1: 2", "--subprotocol", "unknown", "--subprotocol", "chat", "--compress", "--binary"];
+    for (arguments, expected) in
+        [(&[][..], "none None false\ntext\ntext\n"), (&all, "1: 2 Some(\"chat\") true\nbinary\nbinary\n")]
+    {
+        let messages = ["--send", "one", "--send", "two", "--count", "3"];
+        let (status, output, errors) = wscat(&[&[&*url("/")], arguments, &messages].concat(), "");
+        assert_eq!((status, output.as_str()), (Some(0), expected), "{errors}");
+    }
+    // The status is 0 for ends in order.
+    for (code, status) in [(1000, 0), (1001, 0), (1011, 1), (4000, 1)] {
+        let (ended, output, errors) = wscat(&[&url(&format!("/close/{code}")), "--count", "1", "--send", "x"], "");
+        assert_eq!((ended, output.as_str()), (Some(status), ""), "{errors}");
+        assert_eq!(errors, format!("the end\nclosed with {code}\n"));
+    }
+    let (status, _, errors) = wscat(&[&url("/wait"), "--ping", "1", "--send", "x"], "");
+    assert_eq!((status, errors.as_str()), (Some(1), "pinged\nclosed with 4001\n"));
+    let (status, _, errors) = wscat(&[&url("/"), "--proxy", "http://127.0.0.1:1", "--send", "x"], "");
+    assert_eq!(status, Some(2), "{errors}");
+    server.shutdown(Shutdown::default());
 }
 
 #[test]

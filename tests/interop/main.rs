@@ -1,6 +1,7 @@
 //! An echo server on every engine and placement, against other projects' clients; and our client against their servers.
 
 mod browser;
+mod https;
 mod proxies;
 mod servers;
 mod tls;

@@ -19,10 +19,7 @@ use crate::support::{peers, tungstenite};
 /// Serves `app` with TLS.
 pub fn serve(setup: &Setup, tls: Tls, app: Router) -> TestServer {
     let builder = Server::builder(app).bind_tls("127.0.0.1:0", tls).expect("loopback resolves");
-    let builder = builder.hsts(Hsts::new(Duration::from_secs(3600)));
-    let running = builder.config(setup.config.clone()).start().expect("the server starts");
-    let address = running.local_addr().expect("a TCP address");
-    TestServer { running, address }
+    TestServer::run(setup, builder.hsts(Hsts::new(Duration::from_secs(3600))))
 }
 
 /// Calls `client` with servers that do not compress, and with servers that forget contexts.
@@ -274,6 +271,22 @@ fn openssl_carries_a_websocket() {
             let mut frames = [0; 10];
             openssl.output.read_exact(&mut frames).expect("frames");
             assert_eq!(&frames, b"\x81\x04tide\x88\x02\x03\xe8");
+        }
+        server.running.shutdown(Shutdown::default());
+    });
+}
+
+/// The refusal comes behind the ServerHello, so a scanner that looks no further takes any algorithm for accepted.
+#[test]
+fn a_client_that_cannot_check_the_signature_is_refused() {
+    let certificates = Certificates::new();
+    on_every_engine(|setup| {
+        let server = serve(setup, certificates.server(), app());
+        for version in ["-tls1_2", "-tls1_3"] {
+            let mut openssl = OpenSsl::start(&certificates, server.address, &[version, "-sigalgs", "RSA-PSS+SHA256"]);
+            let mut errors = String::new();
+            openssl.errors.read_to_string(&mut errors).expect("text");
+            assert!(errors.contains("handshake failure"), "{errors}");
         }
         server.running.shutdown(Shutdown::default());
     });

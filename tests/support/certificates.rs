@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 use tidegate::engine::Tls;
 
 /// An authority, and certificates that it has issued, in a folder that is removed at the end.
@@ -61,11 +61,16 @@ impl Certificates {
 
     /// Returns the configuration of a client that trusts the authority.
     pub fn client(&self) -> Arc<ClientConfig> {
+        self.client_of(rustls::ALL_VERSIONS)
+    }
+
+    /// As [`client`](Self::client), with these versions alone.
+    pub fn client_of(&self, versions: &[&'static SupportedProtocolVersion]) -> Arc<ClientConfig> {
         let mut roots = RootCertStore::empty();
         let authority = CertificateDer::from_pem_file(self.path("ca.pem")).expect("a certificate");
         roots.add(authority).expect("an authority");
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let builder = ClientConfig::builder_with_provider(provider).with_protocol_versions(versions);
         Arc::new(builder.expect("versions").with_root_certificates(roots).with_no_client_auth())
     }
 }

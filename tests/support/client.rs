@@ -92,9 +92,9 @@ pub struct HttpResponse {
     pub body: String,
 }
 
-/// One connection. Its reads and writes fail instead of waiting forever.
-pub struct Client {
-    pub stream: TcpStream,
+/// One connection, plain unless `S` says otherwise. Its reads and writes fail instead of waiting forever.
+pub struct Client<S = TcpStream> {
+    pub stream: S,
     /// Received and not yet taken.
     buffer: Vec<u8>,
     taken: usize,
@@ -110,25 +110,9 @@ impl Client {
         Self::of(stream)
     }
 
-    /// Returns another client of a connection without received bytes.
-    pub fn of(stream: TcpStream) -> Self {
-        Self { stream, buffer: Vec::new(), taken: 0 }
-    }
-
     /// Opens a connection and makes the opening handshake.
     pub fn open(address: SocketAddr) -> Self {
-        let mut client = Self::connect(address);
-        client.write(HANDSHAKE.as_bytes());
-        client.expect_upgraded();
-        client
-    }
-
-    pub fn write(&mut self, bytes: &[u8]) {
-        self.stream.write_all(bytes).unwrap();
-    }
-
-    pub fn send(&mut self, first: u8, payload: &[u8]) {
-        self.write(&frame(first, payload));
+        Self::connect(address).upgraded()
     }
 
     /// Sends a message while reading its echo, which must be equal.
@@ -143,6 +127,29 @@ impl Client {
     /// Sends FIN.
     pub fn finish_writing(&mut self) {
         self.stream.shutdown(std::net::Shutdown::Write).unwrap();
+    }
+}
+
+impl<S: Read + Write> Client<S> {
+    /// Returns another client of a connection without received bytes.
+    pub fn of(stream: S) -> Self {
+        Self { stream, buffer: Vec::new(), taken: 0 }
+    }
+
+    /// Makes the opening handshake.
+    pub fn upgraded(mut self) -> Self {
+        self.write(HANDSHAKE.as_bytes());
+        self.expect_upgraded();
+        self
+    }
+
+    pub fn write(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).unwrap();
+        self.stream.flush().unwrap();
+    }
+
+    pub fn send(&mut self, first: u8, payload: &[u8]) {
+        self.write(&frame(first, payload));
     }
 
     /// Returns the next frame; `None` at the server's FIN. Fails at a reset.
@@ -182,6 +189,42 @@ impl Client {
         String::from_utf8(frame.payload[2..].to_vec()).expect("a reason is UTF-8")
     }
 
+    /// Returns the payload of the next ping, and skips echoes before it.
+    pub fn next_ping(&mut self) -> Vec<u8> {
+        loop {
+            let frame = self.next().expect("a ping before the end of the stream");
+            if frame.first == PING {
+                return frame.payload;
+            }
+            assert_eq!(frame.first, TEXT, "{frame:?}");
+        }
+    }
+
+    /// Returns the next frame that is no ping, and answers the pings before it.
+    pub fn next_between_pings(&mut self) -> Frame {
+        loop {
+            let frame = self.next().expect("a frame before the end of the stream");
+            if frame.first != PING {
+                return frame;
+            }
+            self.send(PONG, &frame.payload);
+        }
+    }
+
+    /// Reads to the close frame of a server that has missed a pong, and to the end of its stream. Skips what is before.
+    pub fn expect_no_pong(mut self) {
+        loop {
+            let frame = self.next().expect("a close frame before the end of the stream");
+            match frame.first {
+                PING | TEXT => {}
+                _ => {
+                    assert_eq!(frame.payload, [&1001_u16.to_be_bytes()[..], b"no pong"].concat(), "{frame:?}");
+                    return self.expect_end();
+                }
+            }
+        }
+    }
+
     /// Expects FIN next, not a reset. Then ends this side too, because the server waits for it.
     pub fn expect_end(mut self) {
         let frame = self.next();
@@ -204,6 +247,13 @@ impl Client {
     pub fn close(mut self) {
         self.write(&close_frame(1000, ""));
         self.expect_close(1000);
+        self.expect_end();
+    }
+
+    /// As [`close`](Self::close), but the pings of the keepalive can come before the answer.
+    pub fn close_between_pings(mut self) {
+        self.write(&close_frame(1000, ""));
+        while self.next().expect("a close frame").first == PING {}
         self.expect_end();
     }
 

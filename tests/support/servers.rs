@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use tidegate::engine::Running;
 use tidegate::prelude::*;
-use tidegate::web::SharedAcrossThreads;
+use tidegate::web::{ServerBuilder, SharedAcrossThreads};
 use tidegate::websocket::{EventHandler, EventSocket};
 
 /// One engine and placement under test.
@@ -53,7 +53,11 @@ pub struct TestServer {
 impl TestServer {
     /// Serves `app`.
     pub fn start(setup: &Setup, app: Router) -> Self {
-        let builder = Server::builder(app).bind("127.0.0.1:0").expect("loopback resolves");
+        Self::run(setup, Server::builder(app).bind("127.0.0.1:0").expect("loopback resolves"))
+    }
+
+    /// Runs a server that is bound to a port of loopback.
+    pub fn run(setup: &Setup, builder: ServerBuilder<Router>) -> Self {
         let running = builder.config(setup.config.clone()).start().expect("the server starts");
         let address = running.local_addr().expect("a TCP address");
         Self { running, address }

@@ -39,6 +39,7 @@ const UNSAFE_PLACES: &[(&str, &str)] = &[
     ("engine/src/util/contained.rs", "one block: a drop of the application's value inside a catch of its panic"),
     ("engine/src/util/pages.rs", "memory mapped from the kernel"),
     ("engine/src/util/prefetch.rs", "one block: a hint to the processor"),
+    ("engine/src/util/task.rs", "a task in one block of memory, with wakers, whose future one thread alone touches"),
     (
         "websocket/src/serve/task.rs",
         "one block: the future of a handler borrows from the handler, and the task keeps the two together",

@@ -12,39 +12,13 @@ use crate::handler::{Gate, reports};
 use crate::support::client::{BINARY, CLOSE, Client, PING, PONG, TEXT, close_frame, frame, header, pattern};
 use crate::support::servers::{TestServer, echo, on_every_engine};
 
-const SHORT: Duration = Duration::from_millis(50);
+pub const SHORT: Duration = Duration::from_millis(50);
 
 /// Longer than a busy machine can delay a client's answer.
-const PATIENT: Duration = Duration::from_secs(20);
+pub const PATIENT: Duration = Duration::from_secs(20);
 
-fn config(interval: Duration, pong_timeout: Duration) -> WebSocketConfig {
+pub fn config(interval: Duration, pong_timeout: Duration) -> WebSocketConfig {
     WebSocketConfig::default().keepalive(KeepaliveConfig::default().interval(interval).pong_timeout(pong_timeout))
-}
-
-/// Returns the payload of the next ping, and skips echoes before it.
-fn next_ping(client: &mut Client) -> Vec<u8> {
-    loop {
-        let frame = client.next().expect("a ping before the end of the stream");
-        if frame.first == PING {
-            return frame.payload;
-        }
-        assert_eq!(frame.first, TEXT, "{frame:?}");
-    }
-}
-
-/// Reads to the close frame, and skips everything before it.
-fn expect_no_pong(mut client: Client) {
-    loop {
-        let frame = client.next().expect("a close frame before the end of the stream");
-        match frame.first {
-            PING | TEXT => {}
-            _ => {
-                assert_eq!(frame.payload, [&1001_u16.to_be_bytes()[..], b"no pong"].concat(), "{frame:?}");
-                break;
-            }
-        }
-    }
-    client.expect_end();
 }
 
 #[test]
@@ -65,7 +39,7 @@ fn answered_pings_keep_a_connection_open_and_measure_its_round_trip() {
         assert_eq!(reports.next(), None);
         let mut last = Vec::new();
         for _ in 0..3 {
-            let ping = next_ping(&mut client);
+            let ping = client.next_ping();
             assert_ne!(ping, last, "each ping has its own payload");
             client.send(PONG, &ping);
             last = ping;
@@ -75,9 +49,7 @@ fn answered_pings_keep_a_connection_open_and_measure_its_round_trip() {
             client.expect(TEXT, b"between the pings");
         }
         // The last ping can be on its way, and the closing handshake does not wait for its pong.
-        client.write(&close_frame(1000, ""));
-        while client.next().expect("a close frame").first == PING {}
-        client.expect_end();
+        client.close_between_pings();
         server.finish();
     });
 }
@@ -104,13 +76,13 @@ fn a_missing_pong_closes() {
         let mut mistaken = Client::open(server.address);
         let mut busy = Client::open(server.address);
         mistaken.send(PONG, b"nobody asked");
-        let mut ping = next_ping(&mut mistaken);
+        let mut ping = mistaken.next_ping();
         ping[0] ^= 1;
         mistaken.send(PONG, &ping);
         busy.send(TEXT, b"echo");
         let lost = std::thread::spawn(move || {
-            expect_no_pong(silent);
-            expect_no_pong(mistaken);
+            silent.expect_no_pong();
+            mistaken.expect_no_pong();
         });
         while !lost.is_finished() {
             let frame = busy.next().expect("the peer that sends is not lost");
@@ -170,26 +142,15 @@ fn the_keepalive_holds_while_the_handler_reads_nothing() {
         let mut living = Client::open(server.address);
         living.send(TEXT, b"living");
         for _ in 0..PINGS {
-            let ping = next_ping(&mut living);
+            let ping = living.next_ping();
             living.send(PONG, &ping);
         }
         expect_no_pong_or_reset(dead);
         assert_eq!(reports.next(), (true, true, true));
         gate.open();
         living.send(TEXT, b"still here");
-        loop {
-            let frame = living.next().expect("the connection lives");
-            match frame.first {
-                PING => living.send(PONG, &frame.payload),
-                _ => {
-                    assert_eq!(frame.payload, b"still here", "{frame:?}");
-                    break;
-                }
-            }
-        }
-        living.write(&close_frame(1000, ""));
-        while living.next().expect("a close frame").first == PING {}
-        living.expect_end();
+        assert_eq!(living.next_between_pings().payload, b"still here");
+        living.close_between_pings();
         server.finish();
     });
 }
@@ -215,21 +176,12 @@ fn a_peer_that_is_not_read_lives() {
         let upload = std::thread::spawn(move || std::io::Write::write_all(&mut writer, &message).unwrap());
         // Each one comes after the time in which the one before had to be answered.
         for _ in 0..3 {
-            next_ping(&mut client);
+            client.next_ping();
         }
         gate.open();
-        loop {
-            let frame = client.next().expect("the connection lives");
-            if frame.first == BINARY {
-                assert!(frame.payload == payload);
-                break;
-            }
-            assert_eq!(frame.first, PING, "{frame:?}");
-        }
+        assert!(client.next_between_pings().payload == payload);
         upload.join().unwrap();
-        client.write(&close_frame(1000, ""));
-        while client.next().expect("a close frame").first == PING {}
-        client.expect_end();
+        client.close_between_pings();
         server.finish();
     });
 }
@@ -263,7 +215,7 @@ fn a_busy_handler_loses_no_peer() {
             echo(ws).await
         });
         let mut client = Client::open(server.address);
-        let ping = next_ping(&mut client);
+        let ping = client.next_ping();
         client.write(&[frame(TEXT, b"a pong follows"), frame(PONG, &ping)].concat());
         loop {
             let received = client.next().expect("a ping or the message");
@@ -283,10 +235,10 @@ fn a_busy_handler_loses_no_peer() {
 /// The time between two steps of a slow peer, and the time in which it would have to answer a ping. The second is long
 /// enough that a busy machine does not keep a client from its next step for as long.
 const STEP: Duration = Duration::from_millis(20);
-const STEPS_MAX: Duration = Duration::from_secs(1);
+pub const STEPS_MAX: Duration = Duration::from_secs(1);
 
 /// Waits for the next step of a slow peer.
-fn step() {
+pub fn step() {
     let (_sender, never) = mpsc::channel::<()>();
     let _ = never.recv_timeout(STEP);
 }
@@ -297,24 +249,15 @@ fn an_upload_of_one_frame_is_life() {
     on_every_engine_and_style_at_once(|setup| {
         let server = TestServer::echo_with(setup, config(SHORT, STEPS_MAX));
         let mut client = Client::open(server.address);
-        next_ping(&mut client);
+        client.next_ping();
         const STEPS: usize = 150;
         client.write(&header(BINARY, STEPS as u64));
         for _ in 0..STEPS {
             client.write(&[0]);
             step();
         }
-        loop {
-            let frame = client.next().expect("the connection lives");
-            if frame.first == BINARY {
-                assert_eq!(frame.payload.len(), STEPS);
-                break;
-            }
-            assert_eq!(frame.first, PING);
-        }
-        client.write(&close_frame(1000, ""));
-        while client.next().expect("a close frame").first == PING {}
-        client.expect_end();
+        assert_eq!(client.next_between_pings().payload.len(), STEPS);
+        client.close_between_pings();
         server.finish();
     });
 }
@@ -344,22 +287,11 @@ fn a_download_with_the_ping_behind_it_is_life() {
             step();
         }
         assert!(received[10..] == pattern(BYTES));
-        let ping = next_ping(&mut client);
+        let ping = client.next_ping();
         client.send(PONG, &ping);
         client.send(TEXT, b"alive");
-        loop {
-            let frame = client.next().expect("the connection lives");
-            match frame.first {
-                PING => client.send(PONG, &frame.payload),
-                _ => {
-                    assert_eq!(frame.payload, b"alive");
-                    break;
-                }
-            }
-        }
-        client.write(&close_frame(1000, ""));
-        while client.next().expect("a close frame").first == PING {}
-        client.expect_end();
+        assert_eq!(client.next_between_pings().payload, b"alive");
+        client.close_between_pings();
         server.finish();
     });
 }

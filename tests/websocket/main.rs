@@ -25,11 +25,13 @@ mod proxies;
 mod shutdown;
 mod streams;
 mod text_routes;
+mod tls;
 mod users;
 mod violations;
 
 #[path = "../support"]
 mod support {
+    pub mod certificates;
     pub mod client;
     pub mod raw_server;
     pub mod servers;

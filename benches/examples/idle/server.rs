@@ -46,12 +46,20 @@ fn upgrade<const BYTES: usize>(options: &Options, hub: Option<Hub>) -> Upgrade {
             }
             Ok(())
         }),
+        _ if BYTES == 0 && hub.is_none() => websocket::upgrade(|mut ws: WebSocket| async move {
+            let sender = ws.sender();
+            while let Some(message) = ws.recv_ref().await? {
+                sender.send_ref(&message).await?;
+            }
+            Ok(())
+        }),
         _ => websocket::upgrade(async move |mut ws| {
             let _member = register(hub.as_ref(), &ws)?;
+            let sender = ws.sender();
             let mut scratch = [0_u8; BYTES];
-            while let Some(message) = ws.recv().await? {
+            while let Some(message) = ws.recv_ref().await? {
                 work(&mut scratch, message.as_bytes());
-                ws.send(message).await?;
+                sender.send_ref(&message).await?;
             }
             Ok(())
         }),

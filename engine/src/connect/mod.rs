@@ -17,7 +17,7 @@ use std::time::Duration;
 use socket2::SockRef;
 
 use crate::connection::Connection;
-use crate::executor::{self, RunQueue, lasting};
+use crate::executor::{self, RunQueue, label, lasting};
 use crate::shared::worker_shared::WorkerShared;
 use crate::time::{self, Timer};
 use crate::util::contained::catch;
@@ -297,7 +297,7 @@ where
     let shared = Arc::clone(&connection.sender().shared);
     // A panic in the call drops the connection, like a panic in the future.
     match catch(|| handler(Ok(connection))) {
-        Ok(future) => queue.spawn(shared, future),
+        Ok(future) => queue.spawn(shared, label::UNKNOWN, future),
         Err(message) => {
             log::error!("a handler panicked and its connection with {} is closed: {message}", shared.peer());
         }

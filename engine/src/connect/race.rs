@@ -12,6 +12,7 @@ use socket2::SockAddr;
 
 use super::error::ConnectError;
 use crate::connection::Connection;
+use crate::executor;
 use crate::shared::ConnShared;
 use crate::shared::attempt::{Attempt, ConnectFailure, ConnectOptions, ConnectRequest};
 use crate::shared::command::Command;
@@ -82,7 +83,9 @@ impl Race {
 
     fn start(&mut self, address: SockAddr) {
         let Settings { local, options, while_draining } = self.settings.clone();
-        let attempt = Attempt::new(ConnectRequest { address: address.clone(), local, options }, while_draining);
+        let request = ConnectRequest { address: address.clone(), local, options };
+        let ready = executor::current_queue().map(|queue| Arc::clone(queue.ready()));
+        let attempt = Attempt::new(request, while_draining, ready);
         wake_scope::post(&self.worker, Command::Connect(Arc::clone(&attempt)));
         self.running.push(Runner { worker: Arc::clone(&self.worker), attempt, address });
     }

@@ -1,5 +1,6 @@
 //! Receiving large messages straight into the memory in which they stay.
 
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
 use crate::connection::{Connection, is_read_overdue};
@@ -133,7 +134,7 @@ impl Connection {
         inbound.begin_fill();
         shared.park_reader(&mut inbound, cx.waker());
         self.waiting = id_of(cx.waker());
-        self.turn_chunks = 0;
+        shared.turn_chunks.store(0, Ordering::Relaxed);
         drop(inbound);
         shared.post(Command::MemoryFill(shared.key, fill));
         true

@@ -95,9 +95,11 @@ pub struct Connection {
     unread: Option<Chunk>,
     /// Identity of the waker in the inbound buffer, that of the last poll.
     waiting: WakerId,
-    /// Chunks taken since the reader last waited or yielded.
-    turn_chunks: u8,
 }
+
+// One of these exists for each of very many idle connections.
+#[cfg(all(target_pointer_width = "64", not(loom)))]
+const _: () = assert!(size_of::<Connection>() <= 48);
 
 /// Maximum chunks a reader takes in a row before it yields to the other tasks of its thread: a peer that keeps the
 /// buffer non-empty must not monopolize the thread. Large enough that yielding costs nothing compared to the work on
@@ -110,7 +112,8 @@ impl Connection {
     }
 
     fn of(sender: HandlerEnd) -> Self {
-        Self { sender, unread: None, waiting: (0, 0), turn_chunks: 0 }
+        sender.shared.turn_chunks.store(0, Ordering::Relaxed);
+        Self { sender, unread: None, waiting: (0, 0) }
     }
 
     fn shared(&self) -> &ConnShared {
@@ -139,18 +142,19 @@ impl Connection {
         }
         let shared = &self.sender.shared;
         if shared.is_reader_parked() && self.waiting == id_of(cx.waker()) && !is_read_overdue(shared) {
-            self.turn_chunks = 0;
+            shared.turn_chunks.store(0, Ordering::Relaxed);
             return Poll::Pending;
         }
+        let turn_chunks = shared.turn_chunks.load(Ordering::Relaxed);
         let mut inbound = shared.inbound.lock();
-        if self.turn_chunks == TURN_CHUNKS_MAX && !inbound.is_empty() {
-            self.turn_chunks = 0;
+        if turn_chunks == TURN_CHUNKS_MAX && !inbound.is_empty() {
+            shared.turn_chunks.store(0, Ordering::Relaxed);
             drop(inbound);
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
         if let Some(chunk) = inbound.pop() {
-            self.turn_chunks += 1;
+            shared.turn_chunks.store(turn_chunks + 1, Ordering::Relaxed);
             let resume = inbound.take_resume(&shared.worker().inbound);
             if inbound.is_empty() && inbound.end() == End::Open {
                 // The reader will likely wait next and then need not take the lock again.
@@ -172,7 +176,7 @@ impl Connection {
         if is_read_overdue(shared) {
             return Poll::Ready(Err(ReceiveError::Deadline));
         }
-        self.turn_chunks = 0;
+        shared.turn_chunks.store(0, Ordering::Relaxed);
         let released = inbound.release();
         shared.park_reader(&mut inbound, cx.waker());
         self.waiting = id_of(cx.waker());
@@ -418,8 +422,8 @@ impl Connection {
         self.shared().inbound.lock().bytes() as usize + self.unread.as_ref().map_or(0, |chunk| chunk.len())
     }
 
-    /// Returns the number of bytes received since the accept, read or not, modulo 2^32. Compare two calls to see
-    /// whether the peer sent anything in between.
+    /// Returns the number of bytes received since the accept, read or not, modulo 2^32. With TLS these are the bytes of
+    /// records, complete or not. Compare two calls to see whether the peer sent anything in between.
     pub fn received_bytes_total(&self) -> u32 {
         self.shared().inbound.lock().received()
     }

@@ -204,8 +204,8 @@ pub(crate) trait Driver {
         self.with_socket(key, ask);
     }
 
-    /// Returns the received bytes.
-    fn view<'a>(&'a self, received: &'a Received) -> &'a [u8];
+    /// Returns the received bytes, which can be changed in place.
+    fn view<'a>(&'a mut self, received: &'a mut Received) -> &'a mut [u8];
     /// Takes the bytes over, by lease if enough buffers are free, otherwise by copy.
     fn lease(&mut self, received: Received) -> Chunk;
     /// Gives the buffer of received bytes back.

@@ -35,7 +35,7 @@ use crate::engine::running::{Running, WorkerHandle};
 use crate::engine::threads::{Backend, WorkerSetup, cores_for, spawn_handler_thread};
 use crate::engine::watchdog::{Role, Watched};
 use crate::error::{ConfigError, Error};
-use crate::executor::{RunQueue, Start, Wakes};
+use crate::executor::{RunQueue, Start, Wakes, label};
 use crate::shared::engine_shared::EngineShared;
 use crate::shared::memory::MemoryBudget;
 use crate::shutdown::Shutdown;
@@ -234,7 +234,7 @@ where
         let shared = Arc::clone(&connection.sender().shared);
         // A panic in the call drops the connection, like a panic in the future.
         match catch(|| handler(connection)) {
-            Ok(future) => queue.spawn(shared, future),
+            Ok(future) => queue.spawn(shared, label::UNKNOWN, future),
             Err(message) => {
                 let peer = shared.peer();
                 log::error!("a handler panicked and its connection with {peer} is closed: {message}");

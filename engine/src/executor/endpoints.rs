@@ -112,7 +112,7 @@ pub(super) fn poll(queue: &RunQueue, due: usize) {
     // Most neighbours are in the same table.
     let mut current: Option<(u8, Box<dyn EndpointTable>)> = None;
     for _ in 0..due {
-        let Some(ready) = ready_queue::next() else { break };
+        let Some(ready) = ready_queue::next_endpoint() else { break };
         if current.as_ref().is_none_or(|(number, _)| *number != ready.table) {
             if let Some((number, table)) = current.take() {
                 put_back(number, table);

@@ -53,6 +53,12 @@ impl Label {
         Self(cell)
     }
 
+    /// Sets the label from the thread that claimed the cell.
+    #[inline]
+    pub(super) fn set(&self, label: u32) {
+        self.0.store(label, Ordering::Relaxed);
+    }
+
     /// Returns the name of the handler that was entered last.
     pub(super) fn name(&self) -> String {
         match (self.0.load(Ordering::Relaxed), NAMES.get()) {

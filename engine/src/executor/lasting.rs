@@ -80,6 +80,11 @@ pub(super) fn futures() -> usize {
     with_local(|local| local.lasting.futures).unwrap_or_default()
 }
 
+/// Returns the number of tasks that are due.
+pub(super) fn due() -> usize {
+    with_local(|local| local.lasting.runnables.len()).unwrap_or_default()
+}
+
 pub(super) fn next() -> Option<Runnable> {
     with_local(|local| local.lasting.runnables.pop_front()).flatten()
 }

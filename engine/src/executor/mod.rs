@@ -1,7 +1,7 @@
 //! Runs handlers, with one queue of runnable tasks per thread.
 //!
-//! Futures are spawned and polled on the thread that owns the [`Executor`] and need not be `Send`. Wakes from that
-//! thread go to a plain local queue; wakes from others go through a lock and the announced-sleep [`Signal`]. A panic in
+//! Futures are spawned and polled on the thread that owns the [`Executor`] and need not be `Send`. What is due is in a
+//! [`ReadyQueue`]: wakes from that thread take no lock, those from others go through one and the [`Signal`]. A panic in
 //! a handler drops its future (and so closes its connection) and nothing else. The end of the executor drops every
 //! future, whatever it waits for. Connections without a task are in the tables of `endpoints`.
 
@@ -13,7 +13,6 @@ pub(crate) mod successor;
 mod tasks;
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
 use std::future::Future;
 use std::mem::ManuallyDrop;
 use std::pin::Pin;
@@ -27,7 +26,7 @@ use crate::connection::Connection;
 use crate::executor::endpoints::Endpoints;
 use crate::executor::lasting::{Arrived, Lasting};
 use crate::executor::pulse::Pulse;
-use crate::executor::tasks::Tasks;
+use crate::executor::tasks::{Task, Tasks};
 use crate::shared::ConnShared;
 use crate::shared::ready_queue::{self, ReadyQueue};
 use crate::shared::signal::Signal;
@@ -37,11 +36,9 @@ use crate::shared::worker_shared::WorkerShared;
 use crate::time;
 use crate::util::contained::catch;
 use crate::util::sync::Mutex;
+use crate::util::task;
 
 pub(crate) use pulse::Beat;
-
-/// A task that is due to run, with the connection that it serves.
-type Runnable = async_task::Runnable<Arc<ConnShared>>;
 
 /// Starts a connection's handler on the calling thread.
 pub(crate) type Start = dyn Fn(Connection, &Arc<RunQueue>) + Send + Sync;
@@ -50,7 +47,7 @@ pub(crate) type Start = dyn Fn(Connection, &Arc<RunQueue>) + Send + Sync;
 pub(crate) struct RunQueue {
     inbox: Mutex<Inbox>,
     signal: Arc<Signal>,
-    /// The endpoints that are due.
+    /// The tasks and endpoints that are due.
     ready: Arc<ReadyQueue>,
     pulse: Pulse,
     tasks: Mutex<Tasks>,
@@ -59,7 +56,6 @@ pub(crate) struct RunQueue {
 #[derive(Default)]
 struct Inbox {
     connections: Vec<Connection>,
-    runnables: Vec<Runnable>,
     /// Woken tasks that belong to no connection, and calls for the thread.
     lasting: Vec<Arrived>,
     stopped: bool,
@@ -67,21 +63,20 @@ struct Inbox {
     closed: bool,
 }
 
-/// The runnable tasks of the current thread.
+/// What the executor of the current thread has there.
 pub(crate) struct Local {
     queue: Arc<RunQueue>,
-    runnables: VecDeque<Runnable>,
     /// The connection of the future that a panic has dropped.
     panicked: Option<Arc<ConnShared>>,
     lasting: Lasting,
     endpoints: Endpoints,
-    /// The endpoints that are due while another executor of a simulation has the thread.
+    /// What is due while another executor of a simulation has the thread.
     #[cfg(all(test, not(loom)))]
-    set_aside: VecDeque<ready_queue::Ready>,
+    set_aside: ready_queue::Due,
 }
 
 thread_local! {
-    /// The runnable tasks of this thread; set while it owns an executor.
+    /// Set while the thread owns an executor.
     static LOCAL: RefCell<Option<Local>> = const { RefCell::new(None) };
 }
 
@@ -93,7 +88,7 @@ impl RunQueue {
         Arc::new(Self { inbox, signal, ready, pulse: Pulse::new(), tasks })
     }
 
-    /// Returns the queue of the endpoints that are due.
+    /// Returns the queue of what is due.
     pub(crate) fn ready(&self) -> &Arc<ReadyQueue> {
         &self.ready
     }
@@ -131,36 +126,24 @@ impl RunQueue {
         wake_scope::notify(&self.signal);
     }
 
-    /// Spawns the future of a connection's handler on the current thread, which must own this queue's executor.
-    pub(crate) fn spawn(self: &Arc<Self>, connection: Arc<ConnShared>, future: impl Future<Output = ()> + 'static) {
+    /// Spawns the future of a connection's handler on the current thread, which must own this queue's executor. The
+    /// label of the thread is `label` when a poll of the future begins.
+    ///
+    /// # Panics
+    /// If the connection names the executor of another thread, a bug in the caller.
+    pub(crate) fn spawn<F>(&self, connection: Arc<ConnShared>, label: u32, future: F)
+    where
+        F: Future<Output = ()> + 'static,
+    {
+        assert!(Arc::ptr_eq(&self.ready, &connection.local.ready), "the task of a connection on another thread");
         self.tasks.lock().reserve(&connection);
-        let queue = Arc::clone(self);
-        let (builder, future) = (async_task::Builder::new().metadata(connection), Spawned(ManuallyDrop::new(future)));
-        let schedule = move |runnable| queue.schedule(runnable);
-        // SAFETY: the future and what it borrows are 'static, and the schedule function is Send and Sync. The future
-        // need not be Send, because its runnable is run and dropped by this thread only: `schedule` passes it to the
-        // executor's queues, which only the executor takes from, and an executor is not Send. At the executor's end no
-        // future is left (see its `drop`), and a task without a future makes no runnable any more.
-        let (runnable, task) = unsafe { builder.spawn_unchecked(move |_| future, schedule) };
+        // SAFETY: the future need not be Send, because its runnables are run and dropped by this thread only: they go
+        // to the queue that the connection names, which is this one. Only its executor takes from it, and an executor
+        // is not Send. At the executor's end no future is left (see its `drop`, which also cancels the tasks), and a
+        // task without a future makes no runnable any more.
+        let (runnable, task) = unsafe { task::spawn(connection, label, Spawned(ManuallyDrop::new(future))) };
         self.tasks.lock().keep(task);
         runnable.schedule();
-    }
-
-    fn schedule(&self, runnable: Runnable) {
-        let mut runnable = Some(runnable);
-        let local = LOCAL.try_with(|local| match &mut *local.borrow_mut() {
-            Some(local) if std::ptr::eq(&*local.queue, self) => {
-                if let Some(runnable) = runnable.take() {
-                    local.runnables.push_back(runnable);
-                }
-                true
-            }
-            _ => false,
-        });
-        if let (Ok(false) | Err(_), Some(runnable)) = (local, runnable) {
-            self.inbox.lock().runnables.push(runnable);
-            wake_scope::notify(&self.signal);
-        }
     }
 
     /// Returns the last sign of life of the executor's thread.
@@ -185,13 +168,13 @@ impl RunQueue {
     /// resets run first.
     fn is_finished(&self) -> bool {
         let inbox = self.inbox.lock();
-        let is_empty = inbox.connections.is_empty() && inbox.runnables.is_empty() && inbox.lasting.is_empty();
+        let is_empty = inbox.connections.is_empty() && inbox.lasting.is_empty();
         inbox.stopped && is_empty && self.ready.is_inbox_empty()
     }
 
     fn is_empty(&self) -> bool {
         let inbox = self.inbox.lock();
-        let is_empty = inbox.connections.is_empty() && inbox.runnables.is_empty() && inbox.lasting.is_empty();
+        let is_empty = inbox.connections.is_empty() && inbox.lasting.is_empty();
         is_empty && !inbox.stopped && self.ready.is_inbox_empty()
     }
 }
@@ -201,7 +184,6 @@ pub(crate) struct Executor {
     queue: Arc<RunQueue>,
     start: Arc<Start>,
     connections: Vec<Connection>,
-    runnables: Vec<Runnable>,
     // Tasks of this executor must run on this thread only.
     _not_send: std::marker::PhantomData<*const ()>,
 }
@@ -222,37 +204,31 @@ impl Executor {
     pub(crate) fn new(queue: Arc<RunQueue>, start: Arc<Start>) -> Self {
         let local = Local {
             queue: Arc::clone(&queue),
-            runnables: VecDeque::new(),
             panicked: None,
             lasting: Lasting::default(),
             endpoints: Endpoints::default(),
             #[cfg(all(test, not(loom)))]
-            set_aside: VecDeque::new(),
+            set_aside: ready_queue::Due::new(),
         };
         LOCAL.with(|current| *current.borrow_mut() = Some(local));
         queue.ready.claim();
-        Self { queue, start, connections: Vec::new(), runnables: Vec::new(), _not_send: std::marker::PhantomData }
+        Self { queue, start, connections: Vec::new(), _not_send: std::marker::PhantomData }
     }
 
     /// Runs one turn of the runnable tasks.
     pub(crate) fn turn(&mut self) {
         self.take_inbox();
         // Tasks woken by this turn run in the next.
-        let due = |local: &Local| (local.runnables.len().min(TURN_TASKS_MAX), local.lasting.runnables.len());
-        let (due, lasting_due) = LOCAL.with(|local| local.borrow().as_ref().map(due)).unwrap_or_default();
-        for _ in 0..due {
-            let Some(runnable) = next_local() else { break };
-            self.queue.pulse.begin(runnable.metadata().task.load(Ordering::Relaxed));
-            // `run` closes the task and drops its future.
-            let run = || {
-                runnable.run();
-            };
-            if let Err(message) = catch(run) {
+        let lasting_due = lasting::due();
+        for _ in 0..ready_queue::tasks_due().min(TURN_TASKS_MAX) {
+            let Some(runnable) = ready_queue::next_task() else { break };
+            self.queue.pulse.begin_task(runnable.owner().task.load(Ordering::Relaxed), runnable.note());
+            if let Err(message) = catch(|| runnable.run()) {
                 self.log_panic(&message);
             }
         }
         // After the tasks, because an upgrade can make a task's connection an endpoint, which is then served at once.
-        let endpoints_due = ready_queue::due().min(TURN_TASKS_MAX);
+        let endpoints_due = ready_queue::endpoints_due().min(TURN_TASKS_MAX);
         if endpoints_due > 0 {
             endpoints::poll(&self.queue, endpoints_due);
         }
@@ -277,8 +253,7 @@ impl Executor {
     /// Returns whether a task of this thread is runnable or an endpoint is due.
     #[inline]
     pub(crate) fn has_work(&self) -> bool {
-        let has_work = |local: &Local| !local.runnables.is_empty() || !local.lasting.runnables.is_empty();
-        ready_queue::due() > 0 || LOCAL.with(|local| local.borrow().as_ref().is_some_and(has_work))
+        ready_queue::tasks_due() > 0 || ready_queue::endpoints_due() > 0 || lasting::due() > 0
     }
 
     /// Returns whether there is nothing to run and no connection to start. To be called after announcing a sleep.
@@ -290,28 +265,15 @@ impl Executor {
         let has_lasting = {
             let mut inbox = self.queue.inbox.lock();
             std::mem::swap(&mut inbox.connections, &mut self.connections);
-            std::mem::swap(&mut inbox.runnables, &mut self.runnables);
             inbox.stopped || !inbox.lasting.is_empty()
         };
         self.queue.ready.take_inbox();
-        if !self.runnables.is_empty() {
-            self.queue_locally();
-        }
         if has_lasting {
             self.queue_lasting();
         }
         if !self.connections.is_empty() {
             self.start_connections();
         }
-    }
-
-    /// Moves the taken runnables to the queue of this thread.
-    fn queue_locally(&mut self) {
-        LOCAL.with(|local| {
-            if let Some(local) = &mut *local.borrow_mut() {
-                local.runnables.extend(self.runnables.drain(..));
-            }
-        });
     }
 
     /// Moves woken tasks that belong to no connection to the queue of this thread, and makes the calls. The tasks end
@@ -391,16 +353,12 @@ pub(crate) fn current_worker() -> Option<Arc<WorkerShared>> {
     connection.map(|connection| Arc::clone(connection.worker()))
 }
 
-fn next_local() -> Option<Runnable> {
-    LOCAL.with(|local| local.borrow_mut().as_mut()?.runnables.pop_front())
-}
-
 /// Swaps the executor of the current thread, for simulations of several threads on one.
 #[cfg(all(test, not(loom)))]
 pub(crate) fn swap_local(other: &mut Option<Local>) {
     let (next, due) = match other {
         Some(other) => (Some(Arc::clone(other.queue.ready())), std::mem::take(&mut other.set_aside)),
-        None => (None, VecDeque::new()),
+        None => (None, ready_queue::Due::new()),
     };
     let due = ready_queue::exchange(next.as_ref(), due);
     LOCAL.with(|local| std::mem::swap(&mut *local.borrow_mut(), other));
@@ -422,19 +380,14 @@ impl Drop for Executor {
         }
         self.connections.clear();
         let tasks = self.queue.tasks.lock().take_all();
-        // Dropping a task cancels it.
-        drop(tasks);
+        tasks.into_iter().for_each(Task::cancel);
         endpoints::end();
         lasting::end();
         loop {
-            let lasting = {
-                let mut inbox = self.queue.inbox.lock();
-                std::mem::swap(&mut inbox.runnables, &mut self.runnables);
-                std::mem::take(&mut inbox.lasting)
-            };
-            self.queue_locally();
+            let lasting = std::mem::take(&mut self.queue.inbox.lock().lasting);
+            self.queue.ready.take_inbox();
             // Dropping a future can wake other tasks of this thread, so the cell must not be borrowed.
-            while let Some(runnable) = next_local() {
+            while let Some(runnable) = ready_queue::next_task() {
                 drop(runnable);
             }
             drop(lasting);
@@ -479,13 +432,12 @@ impl<F> Drop for Spawned<F> {
         }
         let Some(task) = task else { return };
         if thread::panicking() {
-            let connection = Arc::clone(task.metadata());
+            let connection = Arc::clone(task.owner());
             LOCAL.with(|local| {
                 if let Some(local) = &mut *local.borrow_mut() {
                     local.panicked = Some(connection);
                 }
             });
         }
-        task.detach();
     }
 }

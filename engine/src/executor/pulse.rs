@@ -34,11 +34,18 @@ impl Pulse {
         Self { current: AtomicU32::new(Self::RESTING), polls: AtomicU32::new(0), label: Label::claim() }
     }
 
-    /// Records that a task begins to run.
+    /// Records that a task begins to run, or a handler without one.
     #[inline]
     pub(super) fn begin(&self, task: u32) {
         self.current.store(task, Ordering::Relaxed);
         self.polls.store(self.polls.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+    }
+
+    /// Records that a task with a label begins to run.
+    #[inline]
+    pub(super) fn begin_task(&self, task: u32, label: u32) {
+        self.label.set(label);
+        self.begin(task);
     }
 
     /// Records that no task runs.

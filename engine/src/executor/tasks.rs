@@ -8,18 +8,17 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::shared::ConnShared;
+use crate::util::slab::Slab;
+use crate::util::task;
 
 /// A task, with the connection that it serves.
-pub(super) type Task = async_task::Task<(), Arc<ConnShared>>;
-
-/// Places per piece of the table. It grows by pieces, because doubling would cost up to twice the memory.
-const PIECE_PLACES: usize = 512;
+pub(super) type Task = task::Task<Arc<ConnShared>>;
 
 /// The tasks whose futures live.
 #[derive(Default)]
 pub(super) struct Tasks {
-    pieces: Vec<Box<[Option<Task>]>>,
-    free: Vec<u32>,
+    /// By place.
+    tasks: Slab<Task>,
     futures: usize,
     /// The connection whose handler is being called and has not returned its future.
     pub(super) starting: Option<Arc<ConnShared>>,
@@ -28,36 +27,25 @@ pub(super) struct Tasks {
 impl Tasks {
     /// Takes a place for a task of `connection` and stores it there.
     pub(super) fn reserve(&mut self, connection: &ConnShared) {
-        if self.free.is_empty() {
-            let first = self.pieces.len() * PIECE_PLACES;
-            self.pieces.push((0..PIECE_PLACES).map(|_| None).collect());
-            self.free.extend((first..first + PIECE_PLACES).rev().map(|place| place as u32));
-        }
-        if let Some(place) = self.free.pop() {
-            connection.task.store(place, Ordering::Relaxed);
-            self.futures += 1;
-        }
+        connection.task.store(self.tasks.reserve(), Ordering::Relaxed);
+        self.futures += 1;
     }
 
     /// Keeps a task in its place.
     pub(super) fn keep(&mut self, task: Task) {
-        let place = task.metadata().task.load(Ordering::Relaxed);
-        if let Some(kept) = self.at(place) {
-            *kept = Some(task);
-        }
+        let place = task.owner().task.load(Ordering::Relaxed);
+        self.tasks.keep(place, task);
     }
 
     /// Removes the task of a future that is dropped.
     pub(super) fn remove(&mut self, place: u32) -> Option<Task> {
         self.futures -= 1;
-        let task = self.at(place)?.take()?;
-        self.free.push(place);
-        Some(task)
+        self.tasks.remove(place)
     }
 
     /// Takes all tasks. No more can be added.
     pub(super) fn take_all(&mut self) -> Vec<Task> {
-        std::mem::take(&mut self.pieces).into_iter().flatten().flatten().collect()
+        std::mem::take(&mut self.tasks).into_entries().collect()
     }
 
     /// Returns the number of futures that are not dropped.
@@ -67,11 +55,6 @@ impl Tasks {
 
     /// Returns the connection of the task at `place`.
     pub(super) fn connection(&mut self, place: u32) -> Option<Arc<ConnShared>> {
-        self.at(place)?.as_ref().map(|task| Arc::clone(task.metadata()))
-    }
-
-    fn at(&mut self, place: u32) -> Option<&mut Option<Task>> {
-        let place = place as usize;
-        self.pieces.get_mut(place / PIECE_PLACES)?.get_mut(place % PIECE_PLACES)
+        self.tasks.get(place).map(|task| Arc::clone(task.owner()))
     }
 }

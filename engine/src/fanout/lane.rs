@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::members::{Member, Members, MembershipId};
+use super::members::{Member, Members, Presence};
 use super::publication::Publication;
 use super::slow_hook::SlowHook;
 use crate::shared::ConnShared;
@@ -17,7 +17,7 @@ use crate::util::sync::Mutex;
 /// An operation on a lane.
 pub(super) enum LaneOp {
     Join(Member),
-    Leave(MembershipId),
+    Leave(Arc<Presence>),
     Publish(Arc<Publication>),
     /// The connection has published what is before this, and its sends wait for the delivery.
     Release(Arc<ConnShared>),

@@ -5,9 +5,9 @@
 //! other work. Joining and leaving do not affect a round in progress: a member gets exactly the messages published
 //! between its joining and its leaving.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use bytes::Bytes;
 
@@ -18,6 +18,7 @@ use super::round::{Round, joinable};
 use super::{BacklogBounds, JoinOptions, MemberId, SlowMemberPolicy};
 use crate::error::SendError;
 use crate::shared::ConnShared;
+use crate::util::pieces::Pieces;
 use crate::util::prefetch::prefetch;
 
 /// Identifies one membership for the life of the process.
@@ -27,13 +28,32 @@ pub(super) type MembershipId = u64;
 /// for memory takes as long as all other work on several members.
 const MEMBERS_AHEAD: usize = 8;
 
-/// The end of a membership.
-#[derive(Debug, Default)]
+/// What a membership and its member share.
+#[derive(Debug)]
 pub(super) struct Presence {
     ended: AtomicBool,
+    /// The place of the member in the table of its worker, or [`NOWHERE`]. Only that worker uses it.
+    place: AtomicU32,
+}
+
+/// The place of a member that is not in the table yet, or not any more.
+const NOWHERE: u32 = u32::MAX;
+
+impl Default for Presence {
+    fn default() -> Self {
+        Self { ended: AtomicBool::new(false), place: AtomicU32::new(NOWHERE) }
+    }
 }
 
 impl Presence {
+    fn place(&self) -> Option<u32> {
+        Some(self.place.load(Ordering::Relaxed)).filter(|place| *place != NOWHERE)
+    }
+
+    fn set_place(&self, place: u32) {
+        self.place.store(place, Ordering::Relaxed);
+    }
+
     /// Ends the membership, when the member leaves or is removed, whichever comes first.
     pub(super) fn end(&self, lane: &Lane) {
         if !self.ended.swap(true, Ordering::Relaxed) {
@@ -100,12 +120,13 @@ pub(crate) trait HandOver {
 /// The members and pending messages. See the module.
 #[derive(Default)]
 pub(crate) struct Members {
-    members: Vec<Member>,
-    places: HashMap<MembershipId, usize>,
+    /// The members at the places below `count`, in no order.
+    members: Pieces<Member>,
+    count: u32,
     /// The number of members that get only messages with their variant.
     variant_only: usize,
     /// Members to remove once they have got their last message.
-    leaving: Vec<MembershipId>,
+    leaving: Vec<Arc<Presence>>,
     pending: VecDeque<Arc<Publication>>,
     /// Numbers of messages that must begin a round. A connection can leave and rejoin before a round that its former
     /// membership still gets. Members are unordered, so one round must not serve both memberships.
@@ -131,7 +152,7 @@ impl Members {
                     return true;
                 }
                 *budget -= 1;
-                if let Some(soon) = self.members.get(index + MEMBERS_AHEAD) {
+                if let Some(soon) = self.members.get((index + MEMBERS_AHEAD) as u32) {
                     prefetch(&*soon.shared);
                 }
                 self.serve(index, lane, worker);
@@ -173,7 +194,7 @@ impl Members {
         let until_boundary = self.round_boundaries.front().map_or(usize::MAX, |boundary| (boundary - first) as usize);
         let count = joinable(&self.pending).min(until_boundary);
         let publications: Vec<_> = self.pending.drain(..count).collect();
-        self.round = Some(Round::new(publications, first, self.members.len(), self.variant_only > 0));
+        self.round = Some(Round::new(publications, first, self.count as usize, self.variant_only > 0));
         true
     }
 
@@ -185,14 +206,14 @@ impl Members {
                     self.round_boundaries.push_back(self.next);
                 }
                 self.variant_only += usize::from(member.variant_only);
-                self.places.insert(member.membership_id, self.members.len());
-                self.members.push(member);
+                member.presence.set_place(self.count);
+                drop(self.members.put(self.count, member));
+                self.count += 1;
             }
-            LaneOp::Leave(membership_id) => {
-                let Some(place) = self.places.get(&membership_id) else { return };
-                let member = &mut self.members[*place];
+            LaneOp::Leave(presence) => {
+                let Some(member) = presence.place().and_then(|place| self.members.get_mut(place)) else { return };
                 member.to = member.to.min(self.next);
-                self.leaving.push(membership_id);
+                self.leaving.push(presence);
                 if self.pending.is_empty() {
                     self.remove_leavers(lane);
                 }
@@ -208,7 +229,7 @@ impl Members {
 
     /// Hands the round to one member.
     fn serve(&mut self, index: usize, lane: &Lane, worker: &mut impl HandOver) {
-        let (Some(round), Some(member)) = (&mut self.round, self.members.get_mut(index)) else { return };
+        let (Some(round), Some(member)) = (&mut self.round, self.members.get_mut(index as u32)) else { return };
         let bytes_max = member.queue_bytes_max;
         if round.is_last {
             if round.is_for(0, member) {
@@ -253,10 +274,10 @@ impl Members {
 
     /// Removes a member: it gets nothing more.
     fn leave_now(&mut self, index: usize, lane: &Lane) {
-        let member = &mut self.members[index];
+        let member = &mut self.members[index as u32];
         member.to = 0;
         member.presence.end(lane);
-        self.leaving.push(member.membership_id);
+        self.leaving.push(Arc::clone(&member.presence));
     }
 
     fn end_round(&mut self, lane: &Lane) {
@@ -275,20 +296,30 @@ impl Members {
     fn remove_leavers(&mut self, lane: &Lane) {
         let done = self.next - self.pending.len() as u64;
         let mut leaving = std::mem::take(&mut self.leaving);
-        leaving.retain(|membership_id| {
-            let Some(&place) = self.places.get(membership_id) else { return false };
+        leaving.retain(|presence| {
+            let Some(place) = presence.place() else { return false };
             if self.members[place].to > done {
                 return true;
             }
-            self.members[place].presence.end(lane);
-            let left = self.members.swap_remove(place);
-            self.variant_only -= usize::from(left.variant_only);
-            self.places.remove(membership_id);
-            if let Some(moved) = self.members.get(place) {
-                self.places.insert(moved.membership_id, place);
-            }
+            presence.end(lane);
+            presence.set_place(NOWHERE);
+            self.remove(place);
             false
         });
         self.leaving = leaving;
+    }
+
+    /// Removes the member at `place`. The last one moves there.
+    fn remove(&mut self, place: u32) {
+        self.count -= 1;
+        let Some(last) = self.members.take(self.count) else { return };
+        let left = if place == self.count {
+            last
+        } else {
+            last.presence.set_place(place);
+            let Some(left) = self.members.put(place, last) else { return };
+            left
+        };
+        self.variant_only -= usize::from(left.variant_only);
     }
 }

@@ -264,7 +264,7 @@ impl Membership {
 impl Drop for Membership {
     fn drop(&mut self) {
         self.presence.end(&self.lane);
-        if self.lane.inbox.push(LaneOp::Leave(self.membership_id)) {
+        if self.lane.inbox.push(LaneOp::Leave(Arc::clone(&self.presence))) {
             notify_worker(&self.lane);
         }
     }

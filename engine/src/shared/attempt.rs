@@ -11,6 +11,7 @@ use socket2::{SockAddr, SockRef};
 
 use crate::config::Config;
 use crate::shared::ConnShared;
+use crate::shared::ready_queue::ReadyQueue;
 use crate::util::sync::Mutex;
 
 /// Sets options of a socket before it connects.
@@ -75,6 +76,8 @@ pub(crate) enum ConnectFailure {
 pub(crate) struct Attempt {
     /// It goes on while the engine shuts down.
     pub(crate) while_draining: bool,
+    /// The queue of the executor on whose thread the future waits; `None` on other threads.
+    pub(crate) ready: Option<Arc<ReadyQueue>>,
     state: Mutex<State>,
 }
 
@@ -96,9 +99,9 @@ enum Phase {
 }
 
 impl Attempt {
-    pub(crate) fn new(request: ConnectRequest, while_draining: bool) -> Arc<Self> {
+    pub(crate) fn new(request: ConnectRequest, while_draining: bool, ready: Option<Arc<ReadyQueue>>) -> Arc<Self> {
         let state = State { request: Some(Box::new(request)), number: None, phase: Phase::Waiting(None) };
-        Arc::new(Self { while_draining, state: Mutex::new(state) })
+        Arc::new(Self { while_draining, ready, state: Mutex::new(state) })
     }
 
     /// Begins the attempt under the worker's number for it. Returns `None` if nobody waits for it any more.

@@ -160,6 +160,12 @@ impl Inbound {
         self.received = self.received.wrapping_add(len as u32);
     }
 
+    /// Counts the bytes of records as received, in place of those of their plaintext, which is pushed.
+    #[cfg(feature = "tls")]
+    pub(crate) fn count_records(&mut self, record_bytes: usize, plain_bytes: usize) {
+        self.received = self.received.wrapping_add(record_bytes as u32).wrapping_sub(plain_bytes as u32);
+    }
+
     /// Appends a chunk. Inlined, so that the chunk is written in place instead of moved there afterwards. The waker of
     /// a reader is better taken before, because a chunk needs its place.
     #[inline(always)]

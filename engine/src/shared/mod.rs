@@ -53,9 +53,10 @@ pub(crate) struct ConnShared {
     /// Set while the reader waits with its waker stored, and cleared by whichever event wakes it. Written under the
     /// inbound lock; a reader that is polled again stays pending without taking the lock.
     reader_parked: AtomicBool,
-    pub(crate) draining: AtomicBool,
-    /// The outbound queue takes no more bytes. Readers check this instead of locking the queue.
-    finished: AtomicBool,
+    /// [`DRAINING`] and [`FINISHED`].
+    ends: AtomicU8,
+    /// The chunks that the reader has taken since it last waited or yielded. The reader's alone.
+    pub(crate) turn_chunks: AtomicU8,
     /// The table of the executor that has the handler's end as an endpoint, from 1; 0 while the handler is a task.
     table: AtomicU8,
     /// The place of the handler's task or endpoint in its executor's table, written by the executor alone.
@@ -65,6 +66,11 @@ pub(crate) struct ConnShared {
     pub(crate) deadlines: Deadlines,
     peer: StoredAddress,
 }
+
+/// A graceful shutdown has begun.
+const DRAINING: u8 = 1;
+/// The outbound queue takes no more bytes. Readers check this instead of locking the queue.
+const FINISHED: u8 = 2;
 
 // One of these, with the counts of an `Arc`, exists for each of very many idle connections.
 #[cfg(all(target_pointer_width = "64", not(loom)))]
@@ -120,8 +126,8 @@ impl ConnShared {
             outbound: Biased::new(Outbound::new()),
             deadlines: Deadlines::new(),
             reader_parked: AtomicBool::new(false),
-            draining: AtomicBool::new(false),
-            finished: AtomicBool::new(false),
+            ends: AtomicU8::new(0),
+            turn_chunks: AtomicU8::new(0),
             table: AtomicU8::new(0),
             task: AtomicU32::new(0),
             peer: StoredAddress::new(peer),
@@ -163,14 +169,14 @@ impl ConnShared {
         }
     }
 
-    /// Applies a change that can end the outbound queue. Every such change goes through here, so that `finished` is set
+    /// Applies a change that can end the outbound queue. Every such change goes through here, so that the flag is set
     /// before any task is woken for it.
     pub(crate) fn end_outbound<T>(&self, end: impl FnOnce(&mut Outbound) -> T) -> T {
         let mut outbound = self.outbound.lock();
         let answer = end(&mut outbound);
         let mut dropped = None;
         if outbound.check_open().is_err() {
-            self.finished.store(true, Ordering::Release);
+            self.ends.fetch_or(FINISHED, Ordering::Release);
             dropped = Some(outbound.take_dropped());
         }
         drop(outbound);
@@ -255,11 +261,16 @@ impl ConnShared {
 
     /// Returns whether the outbound queue takes no more bytes.
     pub(crate) fn is_finished(&self) -> bool {
-        self.finished.load(Ordering::Acquire)
+        self.ends.load(Ordering::Acquire) & FINISHED != 0
+    }
+
+    /// Notes that a graceful shutdown has begun.
+    pub(crate) fn begin_draining(&self) {
+        self.ends.fetch_or(DRAINING, Ordering::Release);
     }
 
     pub(crate) fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Acquire)
+        self.ends.load(Ordering::Acquire) & DRAINING != 0
     }
 
     /// Sets the read deadline. The worker is notified only if its timer would fire too late.

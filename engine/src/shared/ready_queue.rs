@@ -1,4 +1,7 @@
-//! The endpoints of one executor that are due to be polled.
+//! The tasks and endpoints of one executor that are due to be polled.
+//!
+//! A task finds the queue of its executor through its connection: a way in each task would cost every idle connection a
+//! pointer, and every wake two more references to the task.
 //!
 //! An endpoint is the handler's end of a connection that is polled without a task: data in a table of its executor's
 //! thread. Nothing is allocated to wake it. Its [`Ready`] value, two numbers, goes into the queue of its executor, and
@@ -14,9 +17,14 @@ use std::ptr;
 use std::sync::{Arc, PoisonError, Weak};
 use std::task::{RawWaker, RawWakerVTable, Waker};
 
+use crate::shared::ConnShared;
 use crate::shared::signal::Signal;
 use crate::shared::wake_scope;
 use crate::util::sync::{AtomicBool, Mutex, Ordering};
+use crate::util::task;
+
+/// A task that is due, with the connection that it serves.
+pub(crate) type Runnable = task::Runnable<Arc<ConnShared>>;
 
 /// An endpoint that is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,38 +48,55 @@ const IS_SUPPORTED: bool = usize::BITS >= 64;
 static QUEUES: std::sync::Mutex<Vec<Weak<ReadyQueue>>> = std::sync::Mutex::new(Vec::new());
 
 /// The queue that the executor of a thread takes from. Without a destructor, so that reading it needs no check of its
-/// state: every turn does, with or without endpoints.
+/// state: every turn and every wake does.
 struct Claim {
     /// Null on other threads.
     queue: Cell<*const ReadyQueue>,
-    /// The length of [`DUE`].
-    due: Cell<usize>,
+    /// The lengths of [`DUE`].
+    tasks: Cell<usize>,
+    endpoints: Cell<usize>,
 }
 
 impl Claim {
     const fn new() -> Self {
-        Self { queue: Cell::new(ptr::null()), due: Cell::new(0) }
+        Self { queue: Cell::new(ptr::null()), tasks: Cell::new(0), endpoints: Cell::new(0) }
+    }
+}
+
+/// What is due on one thread.
+#[derive(Default)]
+pub(crate) struct Due {
+    tasks: VecDeque<Runnable>,
+    endpoints: VecDeque<Ready>,
+}
+
+impl Due {
+    pub(crate) const fn new() -> Self {
+        Self { tasks: VecDeque::new(), endpoints: VecDeque::new() }
     }
 }
 
 #[cfg(not(loom))]
 thread_local! {
     static CLAIM: Claim = const { Claim::new() };
-    static DUE: RefCell<VecDeque<Ready>> = const { RefCell::new(VecDeque::new()) };
+    static DUE: RefCell<Due> = const { RefCell::new(Due::new()) };
 }
 
 #[cfg(loom)]
 loom::thread_local! {
     static CLAIM: Claim = Claim::new();
-    static DUE: RefCell<VecDeque<Ready>> = RefCell::new(VecDeque::new());
+    static DUE: RefCell<Due> = RefCell::new(Due::new());
 }
 
 /// Changes what is due on the current thread, which must not be ending.
-fn with_due<R>(change: impl FnOnce(&mut VecDeque<Ready>) -> R) -> R {
+fn with_due<R>(change: impl FnOnce(&mut Due) -> R) -> R {
     DUE.with(|due| {
         let mut due = due.borrow_mut();
         let result = change(&mut due);
-        CLAIM.with(|claim| claim.due.set(due.len()));
+        CLAIM.with(|claim| {
+            claim.tasks.set(due.tasks.len());
+            claim.endpoints.set(due.endpoints.len());
+        });
         result
     })
 }
@@ -81,10 +106,16 @@ pub(crate) struct ReadyQueue {
     /// The number for wakers; `None` if there are too many queues.
     number: Option<u16>,
     signal: Arc<Signal>,
-    /// Pushed by other threads.
-    inbox: Mutex<Vec<Ready>>,
+    inbox: Mutex<Inbox>,
     /// Whether the inbox can have something. Changed under its lock, and read without it.
     filled: AtomicBool,
+}
+
+/// What other threads have pushed.
+#[derive(Default)]
+struct Inbox {
+    tasks: Vec<Runnable>,
+    endpoints: Vec<Ready>,
 }
 
 impl ReadyQueue {
@@ -110,11 +141,13 @@ impl ReadyQueue {
 
     /// Ends the claim of the current thread, and forgets what is due.
     pub(crate) fn release() {
+        let due = DUE.try_with(RefCell::take);
         let _ = CLAIM.try_with(|claim| {
             claim.queue.set(ptr::null());
-            claim.due.set(0);
+            claim.tasks.set(0);
+            claim.endpoints.set(0);
         });
-        let _ = DUE.try_with(|due| due.borrow_mut().clear());
+        drop(due);
     }
 
     /// Returns whether endpoints of this queue can be woken.
@@ -125,19 +158,24 @@ impl ReadyQueue {
     /// Queues an endpoint to be polled.
     #[inline]
     pub(crate) fn push(&self, ready: Ready) {
-        let is_local = CLAIM.try_with(|claim| ptr::eq(claim.queue.get(), self));
-        // (An error means that the thread is ending.)
-        if is_local.unwrap_or(false) {
-            with_due(|due| due.push_back(ready));
+        if self.is_claimed() {
+            with_due(|due| due.endpoints.push_back(ready));
         } else {
-            self.push_from_outside(ready);
+            self.push_from_outside(|inbox| inbox.endpoints.push(ready));
         }
     }
 
-    fn push_from_outside(&self, ready: Ready) {
+    /// Returns whether the current thread takes from this queue.
+    #[inline]
+    fn is_claimed(&self) -> bool {
+        // (An error means that the thread is ending.)
+        CLAIM.try_with(|claim| ptr::eq(claim.queue.get(), self)).unwrap_or(false)
+    }
+
+    fn push_from_outside(&self, push: impl FnOnce(&mut Inbox)) {
         {
             let mut inbox = self.inbox.lock();
-            inbox.push(ready);
+            push(&mut inbox);
             self.filled.store(true, Ordering::Relaxed);
         }
         wake_scope::notify(&self.signal);
@@ -155,7 +193,11 @@ impl ReadyQueue {
     fn take_filled_inbox(&self) {
         let mut inbox = self.inbox.lock();
         self.filled.store(false, Ordering::Relaxed);
-        with_due(|due| due.extend(inbox.drain(..)));
+        let inbox = &mut *inbox;
+        with_due(|due| {
+            due.tasks.extend(inbox.tasks.drain(..));
+            due.endpoints.extend(inbox.endpoints.drain(..));
+        });
     }
 
     /// Returns whether no other thread has pushed anything. To be called after announcing a sleep, whose fence stands
@@ -172,21 +214,55 @@ impl ReadyQueue {
     }
 }
 
+static TASK: RawWakerVTable = task::waker_table::<Arc<ConnShared>>();
+
+/// The executor of a task is the one that its connection names.
+impl task::Owner for Arc<ConnShared> {
+    const WAKERS: &'static RawWakerVTable = &TASK;
+
+    #[inline]
+    fn schedule(task: Runnable) {
+        if task.owner().local.ready.is_claimed() {
+            with_due(|due| due.tasks.push_back(task));
+        } else {
+            schedule_from_outside(task);
+        }
+    }
+}
+
+fn schedule_from_outside(task: Runnable) {
+    // Once it is pushed, the task can run and end on its thread, and its connection with it.
+    let queue = Arc::clone(&task.owner().local.ready);
+    queue.push_from_outside(|inbox| inbox.tasks.push(task));
+}
+
+/// Returns the number of tasks that are due on the current thread.
+#[inline]
+pub(crate) fn tasks_due() -> usize {
+    CLAIM.try_with(|claim| claim.tasks.get()).unwrap_or(0)
+}
+
 /// Returns the number of endpoints that are due on the current thread.
 #[inline]
-pub(crate) fn due() -> usize {
-    CLAIM.try_with(|claim| claim.due.get()).unwrap_or(0)
+pub(crate) fn endpoints_due() -> usize {
+    CLAIM.try_with(|claim| claim.endpoints.get()).unwrap_or(0)
+}
+
+/// Takes the next task that is due on the current thread.
+#[inline]
+pub(crate) fn next_task() -> Option<Runnable> {
+    with_due(|due| due.tasks.pop_front())
 }
 
 /// Takes the next endpoint that is due on the current thread.
 #[inline]
-pub(crate) fn next() -> Option<Ready> {
-    with_due(VecDeque::pop_front)
+pub(crate) fn next_endpoint() -> Option<Ready> {
+    with_due(|due| due.endpoints.pop_front())
 }
 
 /// Exchanges what the current thread has claimed, for simulations of several threads on one.
 #[cfg(all(test, not(loom)))]
-pub(crate) fn exchange(queue: Option<&Arc<ReadyQueue>>, due: VecDeque<Ready>) -> VecDeque<Ready> {
+pub(crate) fn exchange(queue: Option<&Arc<ReadyQueue>>, due: Due) -> Due {
     CLAIM.with(|claim| claim.queue.set(queue.map_or(ptr::null(), Arc::as_ptr)));
     with_due(|current| std::mem::replace(current, due))
 }
@@ -232,7 +308,7 @@ mod tests {
     use super::*;
 
     fn taken() -> Vec<Ready> {
-        std::iter::from_fn(next).collect()
+        std::iter::from_fn(next_endpoint).collect()
     }
 
     #[test]
@@ -249,7 +325,7 @@ mod tests {
             let waker = first.waker(ready[0]).clone();
             scope.spawn(move || waker.wake());
         });
-        assert_eq!(due(), 0);
+        assert_eq!(endpoints_due(), 0);
         first.take_inbox();
         assert_eq!((taken(), first.is_inbox_empty()), (vec![ready[0]], true));
         second.claim();
@@ -292,7 +368,7 @@ mod loom_tests {
             let mut seen = Vec::new();
             while seen.len() < 2 {
                 queue.take_inbox();
-                seen.extend(std::iter::from_fn(next));
+                seen.extend(std::iter::from_fn(next_endpoint));
                 if seen.len() < 2 {
                     queue.signal.announce_sleep();
                     if queue.is_inbox_empty() {

@@ -193,11 +193,11 @@ impl SendBatch {
     }
 
     /// Returns the unsent bytes in order; none of a file.
-    pub(crate) fn slices(&self) -> impl Iterator<Item = &[u8]> {
+    pub(crate) fn slices(&self) -> impl Iterator<Item = &[u8]> + Clone {
         std::iter::once(&self.first.as_slice()[self.offset..]).chain(self.rest().map(Segment::as_slice))
     }
 
-    fn rest(&self) -> impl Iterator<Item = &Segment> {
+    fn rest(&self) -> impl Iterator<Item = &Segment> + Clone {
         self.rest.iter().flat_map(|rest| rest.list.iter())
     }
 

@@ -20,15 +20,34 @@ use crate::tls::info::TlsInfo;
 use crate::util::buffer_pool::Buffer;
 use crate::util::contained::catch;
 
+mod output;
+
+pub(crate) use output::Output;
+
 /// Bytes that a record adds to its plaintext, at most: header, explicit nonce (TLS 1.2), content type and tag.
 const RECORD_OVERHEAD_MAX: usize = 5 + 8 + 1 + 16;
 
 /// Maximum plaintext of a record (RFC 8446 section 5.1).
 const RECORD_PLAINTEXT_MAX: usize = 16 * 1024;
 
+/// Bytes that encryption adds to a record's plaintext, at least: its tag.
+const TAG_BYTES: usize = 16;
+
 /// Returns the bytes of the records for `len` bytes of plaintext, at most.
 pub(crate) fn encrypted_len_max(len: usize) -> usize {
     len + len.div_ceil(RECORD_PLAINTEXT_MAX) * RECORD_OVERHEAD_MAX
+}
+
+/// Returns an upper bound of the plaintext of the complete records at the start of `input`.
+fn plain_len_max(mut input: &[u8]) -> usize {
+    let mut len = 0;
+    while let Some((&[_, _, _, high, low], rest)) = input.split_first_chunk() {
+        let record_bytes = usize::from(u16::from_be_bytes([high, low]));
+        let Some((_, behind)) = rest.split_at_checked(record_bytes) else { break };
+        len += record_bytes.saturating_sub(TAG_BYTES);
+        input = behind;
+    }
+    len
 }
 
 /// The reason why a session cannot go on.
@@ -137,6 +156,12 @@ impl Pump {
         self.partial.len()
     }
 
+    /// Returns an upper bound of the plaintext that the next [`receive`](Self::receive) returns: memory that grows with
+    /// each record would be copied each time.
+    pub(crate) fn plain_len_max(&self, input: &[u8]) -> usize {
+        if self.partial.is_empty() { plain_len_max(input) } else { self.partial.len() + input.len() }
+    }
+
     /// Returns what the handshake agreed on, once.
     pub(crate) fn take_info(&mut self) -> TlsInfo {
         match &self.session {
@@ -190,7 +215,7 @@ impl Pump {
             self.fresh = false;
         }
         let shakes_hands = self.handshaking;
-        let progress = &mut Progress { plain, out, handshaking: true, peer_closed: false };
+        let progress = &mut Progress { plain, out: Output::of(out), handshaking: true, peer_closed: false };
         let session = &mut self.session;
         let mut step = || match session {
             Session::Server(session) => drive(session, input, progress),
@@ -214,11 +239,48 @@ impl Pump {
     ///
     /// # Errors
     /// If the handshake is not complete, the own side has ended, or the keys are used up (TLS 1.2).
-    pub(crate) fn encrypt(&mut self, plain: &[u8], out: &mut Vec<u8>) -> Result<(), Failure> {
+    pub(crate) fn encrypt(&mut self, plain: &[u8], out: &mut Output<'_>) -> Result<(), Failure> {
         if self.close_sent {
             return Err(Failure::Protocol(Error::General("the own side has ended".to_owned())));
         }
         self.write(&Put::Data(plain), out)
+    }
+
+    /// Appends the records of slices to `out`, as few as their bytes need: a frame's header and its payload share one,
+    /// and so do small payloads. What shares a record is copied.
+    ///
+    /// # Errors
+    /// As [`encrypt`](Self::encrypt).
+    pub(crate) fn encrypt_slices<'a>(
+        &mut self,
+        mut slices: impl Iterator<Item = &'a [u8]> + Clone,
+        out: &mut Output<'_>,
+    ) -> Result<(), Failure> {
+        let (len, alone) = slices.clone().fold((0, 0), |(len, records), plain| {
+            (len + plain.len(), records + plain.len().div_ceil(RECORD_PLAINTEXT_MAX))
+        });
+        if alone == usize::div_ceil(len, RECORD_PLAINTEXT_MAX) {
+            return slices.try_for_each(|plain| self.encrypt(plain, out));
+        }
+        let mut record = Vec::with_capacity(len.min(RECORD_PLAINTEXT_MAX));
+        for mut plain in slices {
+            while !plain.is_empty() {
+                let whole = plain.len() - plain.len() % RECORD_PLAINTEXT_MAX;
+                if record.is_empty() && whole > 0 {
+                    self.encrypt(&plain[..whole], out)?;
+                    plain = &plain[whole..];
+                    continue;
+                }
+                let (taken, rest) = plain.split_at(plain.len().min(RECORD_PLAINTEXT_MAX - record.len()));
+                record.extend_from_slice(taken);
+                plain = rest;
+                if record.len() == RECORD_PLAINTEXT_MAX {
+                    self.encrypt(&record, out)?;
+                    record.clear();
+                }
+            }
+        }
+        self.encrypt(&record, out)
     }
 
     /// Ends the own side: appends close_notify to `out`, once.
@@ -226,16 +288,16 @@ impl Pump {
         if std::mem::replace(&mut self.close_sent, true) {
             return Ok(());
         }
-        self.write(&Put::CloseNotify, out)
+        self.write(&Put::CloseNotify, &mut Output::of(out))
     }
 
     /// Changes the keys of the own side and asks the peer to change its own (RFC 8446 section 4.6.3).
     #[cfg(any(test, feature = "bench_support"))]
     pub(crate) fn refresh_keys(&mut self, out: &mut Vec<u8>) -> Result<(), Failure> {
-        self.write(&Put::KeyUpdate, out)
+        self.write(&Put::KeyUpdate, &mut Output::of(out))
     }
 
-    fn write(&mut self, put: &Put<'_>, out: &mut Vec<u8>) -> Result<(), Failure> {
+    fn write(&mut self, put: &Put<'_>, out: &mut Output<'_>) -> Result<(), Failure> {
         // The kept bytes again, because rustls remembers places in them.
         let partial = &mut self.partial;
         let (used, result) = match &mut self.session {
@@ -252,7 +314,7 @@ impl Pump {
 /// What happened while received bytes were processed.
 struct Progress<'a> {
     plain: &'a mut Vec<u8>,
-    out: &'a mut Vec<u8>,
+    out: Output<'a>,
     handshaking: bool,
     peer_closed: bool,
 }
@@ -286,7 +348,7 @@ fn drive<R: Role>(role: &mut R, input: &mut [u8], progress: &mut Progress<'_>) -
                 read.map(|()| Step::More)
             }
             Ok(ConnectionState::EncodeTlsData(mut data)) => {
-                encode(progress.out, |space| data.encode(space)).map(|()| Step::More)
+                encode(&mut progress.out, |space| data.encode(space)).map(|()| Step::More)
             }
             Ok(ConnectionState::TransmitTlsData(data)) => {
                 data.done();
@@ -309,7 +371,7 @@ fn drive<R: Role>(role: &mut R, input: &mut [u8], progress: &mut Progress<'_>) -
             Ok(_) => Err(Error::General("unexpected state".to_owned())),
             Err(error) => {
                 used += discard;
-                encode_queued(role, &mut input[used..], progress.out);
+                encode_queued(role, &mut input[used..], &mut progress.out);
                 return (used, Err(error));
             }
         };
@@ -328,7 +390,7 @@ enum Step {
 }
 
 /// Appends what rustls has queued, such as the alert after an error. Nothing else is processed.
-fn encode_queued<R: Role>(role: &mut R, input: &mut [u8], out: &mut Vec<u8>) {
+fn encode_queued<R: Role>(role: &mut R, input: &mut [u8], out: &mut Output<'_>) {
     while role.state().wants_write() {
         let Ok(ConnectionState::EncodeTlsData(mut data)) = role.step(input).state else { return };
         if encode(out, |space| data.encode(space)).is_err() {
@@ -337,7 +399,7 @@ fn encode_queued<R: Role>(role: &mut R, input: &mut [u8], out: &mut Vec<u8>) {
     }
 }
 
-fn write<R: Role>(role: &mut R, input: &mut [u8], put: &Put<'_>, out: &mut Vec<u8>) -> (usize, Result<(), Error>) {
+fn write<R: Role>(role: &mut R, input: &mut [u8], put: &Put<'_>, out: &mut Output<'_>) -> (usize, Result<(), Error>) {
     let mut used = 0;
     loop {
         let UnbufferedStatus { discard, state } = role.step(&mut input[used..]);
@@ -375,23 +437,23 @@ fn write<R: Role>(role: &mut R, input: &mut [u8], put: &Put<'_>, out: &mut Vec<u
 }
 
 /// Appends what `put` writes, which first says how much space it needs.
-fn encode(out: &mut Vec<u8>, mut put: impl FnMut(&mut [u8]) -> Result<usize, EncodeError>) -> Result<(), Error> {
+fn encode(out: &mut Output<'_>, mut put: impl FnMut(&mut [u8]) -> Result<usize, EncodeError>) -> Result<(), Error> {
     let space = match put(&mut []) {
         Err(EncodeError::InsufficientSize(InsufficientSizeError { required_size })) => required_size,
         Ok(_) => return Ok(()),
         Err(error) => return Err(Error::General(error.to_string())),
     };
-    fill(out, space, |space| put(space).map_err(|error| Error::General(error.to_string())))
+    out.fill(space, |space| put(space).map_err(|error| Error::General(error.to_string())))
 }
 
 /// Appends what `put` writes, which mostly needs no more than `space` bytes.
 fn encrypt(
-    out: &mut Vec<u8>,
+    out: &mut Output<'_>,
     space: usize,
     mut put: impl FnMut(&mut [u8]) -> Result<usize, EncryptError>,
 ) -> Result<(), Error> {
     let mut required = None;
-    let filled = fill(out, space, |space| {
+    let filled = out.fill(space, |space| {
         put(space).map_err(|error| match error {
             EncryptError::InsufficientSize(InsufficientSizeError { required_size }) => {
                 required = Some(required_size);
@@ -402,18 +464,9 @@ fn encrypt(
     });
     // A change of keys is queued before the data.
     match required {
-        Some(required) => fill(out, space + required, |space| put(space).map_err(|_| Error::EncryptError)),
+        Some(required) => out.fill(space + required, |space| put(space).map_err(|_| Error::EncryptError)),
         None => filled,
     }
-}
-
-/// Appends what `put` writes into `space` bytes.
-fn fill(out: &mut Vec<u8>, space: usize, put: impl FnOnce(&mut [u8]) -> Result<usize, Error>) -> Result<(), Error> {
-    let before = out.len();
-    out.resize(before + space, 0);
-    let written = put(&mut out[before..]);
-    out.truncate(before + written.as_ref().copied().unwrap_or(0));
-    written.map(drop)
 }
 
 #[cfg(all(test, not(loom)))]

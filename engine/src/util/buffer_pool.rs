@@ -9,10 +9,13 @@ use std::cell::RefCell;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 
+#[cfg(feature = "tls")]
+mod large;
+
 /// Maximum total capacity kept per thread, in bytes: enough for some hundred small messages of a busy tick. Bounds
 /// threads that only ever give back.
 const POOL_BYTES_MAX: usize = 128 * 1024;
-/// A larger buffer is freed, so that a large message does not stay in memory.
+/// A larger buffer is freed, so that a large message does not stay in memory. With TLS some are kept (`large`).
 const BUFFER_BYTES_MAX: usize = 8 * 1024;
 /// A smaller buffer is not worth keeping.
 const BUFFER_BYTES_MIN: usize = 64;
@@ -125,6 +128,10 @@ fn allocate(bytes: usize) -> Boxed {
 /// Gives the memory of `buffer` to the pool, if it is worth keeping.
 fn give(mut buffer: Boxed) {
     if !(BUFFER_BYTES_MIN..=BUFFER_BYTES_MAX).contains(&buffer.capacity()) {
+        #[cfg(feature = "tls")]
+        if buffer.capacity() > BUFFER_BYTES_MAX {
+            large::give(buffer);
+        }
         return;
     }
     buffer.clear();

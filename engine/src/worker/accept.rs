@@ -72,11 +72,8 @@ impl<D: Driver> Worker<D> {
     /// Begins to serve an open socket. Its receive is not armed.
     pub(super) fn open_conn(&mut self, key: ConnKey, peer: Address, local: Arc<LocalEnd>) -> Arc<ConnShared> {
         let shared = ConnShared::new(key, peer, local);
-        while self.conns.len() <= key.index as usize {
-            self.conns.push(None);
-        }
         let now = self.worker_shared.clock.now();
-        self.conns[key.index as usize] = Some(Conn {
+        let conn = Conn {
             shared: Arc::clone(&shared),
             close_at: NEVER,
             timer: Links::UNARMED,
@@ -85,7 +82,8 @@ impl<D: Driver> Worker<D> {
             receive: Receive::Paused,
             holds: Holds::No,
             flags: Flags::default(),
-        });
+        };
+        drop(self.conns.put(key.index, conn));
         self.open += 1;
         self.worker_shared.counters.connections.add(1);
         self.set_idle(key, timeout_ticks(self.config.idle_timeout));

@@ -154,7 +154,7 @@ impl<D: Driver> Worker<D> {
         #[cfg(feature = "tls")]
         self.remove_session(key);
         self.disarm(key);
-        self.conns[key.index as usize] = None;
+        drop(self.conns.take(key.index));
         if !self.backlogs.is_empty() {
             self.backlogs.remove(&key);
         }

@@ -103,8 +103,10 @@ impl<D: Driver> Worker<D> {
             Err(failure) => return self.fail_attempt(number, failure),
         };
         let key = connected.key;
-        // Its owner can be an endpoint only if it happens to run on that thread.
-        let ready = self.handlers[self.next_handler].ready();
+        let attempt = self.connects.remove(number);
+        // (Elsewhere no executor runs a task for it.)
+        let waiting = attempt.as_ref().and_then(|attempt| attempt.ready.as_ref());
+        let ready = waiting.unwrap_or_else(|| self.handlers[self.next_handler].ready());
         let local = LocalEnd::new(&self.worker_shared, ready, connected.local, LocalEnd::OUTBOUND);
         #[cfg(feature = "tls")]
         let local = local.with_tls();
@@ -113,7 +115,6 @@ impl<D: Driver> Worker<D> {
         self.worker_shared.counters.connected_total.add(1);
         // First, because another thread can use the connection at once.
         self.drain_if_shutting_down(key);
-        let attempt = self.connects.remove(number);
         // Not taken: it was given up when the connection was already open.
         if attempt.is_none_or(|attempt| attempt.finish(Ok(shared)).is_some()) {
             self.fail(key, CloseCause::Aborted);

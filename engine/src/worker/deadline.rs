@@ -13,6 +13,7 @@ use crate::clock::{NEVER, RecentTick};
 use crate::driver::Driver;
 use crate::error::CloseCause;
 use crate::shared::key::ConnKey;
+use crate::util::pieces::Pieces;
 
 impl<D: Driver> Worker<D> {
     /// Sets the idle timeout, 0 for none. It counts from now, no matter when bytes last arrived.
@@ -79,6 +80,10 @@ impl<D: Driver> Worker<D> {
     pub(super) fn expire_deadlines(&mut self, now: u64) {
         let (timers, mut entries) = self.timers();
         timers.expire(&mut entries, now);
+        // Nearly always.
+        if self.overdue.is_empty() {
+            return;
+        }
         let mut overdue = std::mem::take(&mut self.overdue);
         for key in overdue.drain(..) {
             self.check_deadlines(key);
@@ -101,13 +106,13 @@ impl<D: Driver> Worker<D> {
 
 /// The timers of connections, by the number of their slot.
 struct Timers<'a> {
-    conns: &'a mut [Option<Conn>],
+    conns: &'a mut Pieces<Conn>,
     overdue: &'a mut Vec<ConnKey>,
 }
 
 impl Timers<'_> {
     fn conn(&mut self, index: u32) -> &mut Conn {
-        self.conns[index as usize].as_mut().expect("a connection is removed after its timer")
+        self.conns.get_mut(index).expect("a connection is removed after its timer")
     }
 }
 
@@ -117,7 +122,7 @@ impl Entries for Timers<'_> {
     }
 
     fn deadline(&self, index: u32) -> u64 {
-        let conn = self.conns[index as usize].as_ref();
+        let conn = self.conns.get(index);
         conn.map_or(NEVER, |conn| conn.shared.deadlines.armed.load(Ordering::Relaxed))
     }
 

@@ -1,7 +1,6 @@
 //! Graceful shutdown of one worker: notify every connection, wait, reset the rest.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::Waker;
 use std::time::Duration;
 
@@ -24,7 +23,7 @@ impl<D: Driver> Worker<D> {
             }
             None => {
                 self.driver.close_listeners();
-                let (of, open_at_start) = (self.conns.len(), self.open as u64);
+                let (of, open_at_start) = (self.conns.bound() as usize, self.open as u64);
                 self.drain = Some(Drain { plan, notified: 0, of, open_at_start, forced: 0 });
                 self.drain_attempts(false);
             }
@@ -43,7 +42,7 @@ impl<D: Driver> Worker<D> {
         let from = drain.notified;
         drain.notified = due.max(from);
         for index in from..due {
-            if let Some(key) = self.key_at(index) {
+            if let Some(key) = self.key_at(index as u32) {
                 self.notify_draining(key);
             }
         }
@@ -54,14 +53,14 @@ impl<D: Driver> Worker<D> {
         self.wheel.insert(if all_notified { deadline } else { now + 1 }, Due::Drain);
     }
 
-    fn key_at(&self, index: usize) -> Option<ConnKey> {
-        Some(self.conns.get(index)?.as_ref()?.shared.key)
+    fn key_at(&self, index: u32) -> Option<ConnKey> {
+        Some(self.conns.get(index)?.shared.key)
     }
 
     /// Queues the connection's farewell and wakes its handler, whether it waits to read or to send.
     pub(super) fn notify_draining(&mut self, key: ConnKey) {
         let Some(shared) = self.conn(key).map(|conn| Arc::clone(&conn.shared)) else { return };
-        shared.draining.store(true, Ordering::Release);
+        shared.begin_draining();
         self.queue_farewell(&shared);
     }
 
@@ -95,7 +94,7 @@ impl<D: Driver> Worker<D> {
 
     fn force_all(&mut self) {
         self.drain_attempts(true);
-        for index in 0..self.conns.len() {
+        for index in 0..self.conns.bound() {
             if let Some(key) = self.key_at(index) {
                 self.force(key);
             }

@@ -27,6 +27,7 @@ use crate::shared::worker_shared::WorkerShared;
 use crate::shared::{ConnShared, LocalEnd};
 use crate::shutdown::{ShutdownPlan, ShutdownReport};
 use crate::util::flags::Flags;
+use crate::util::pieces::Pieces;
 
 mod accept;
 mod backpressure;
@@ -130,7 +131,8 @@ pub(crate) struct Worker<D> {
     driver: D,
     worker_shared: Arc<WorkerShared>,
     config: Arc<Config>,
-    conns: Vec<Option<Conn>>,
+    /// By the numbers of their slots.
+    conns: Pieces<Conn>,
     open: usize,
     /// The connections that have a deadline.
     timers: Lists,
@@ -193,7 +195,7 @@ impl<D: Driver> Worker<D> {
             driver,
             worker_shared,
             config,
-            conns: Vec::new(),
+            conns: Pieces::default(),
             open: 0,
             timers: Lists::new(now),
             wheel: Wheel::new(now),
@@ -301,8 +303,12 @@ impl<D: Driver> Worker<D> {
     fn expire_timers(&mut self, now: u64) {
         self.worker_shared.clock.settle(now);
         self.expire_deadlines(now);
+        self.wheel.expire(now, &mut self.fired);
+        // Nearly always.
+        if self.fired.is_empty() {
+            return;
+        }
         let mut fired = std::mem::take(&mut self.fired);
-        self.wheel.expire(now, &mut fired);
         for due in fired.drain(..) {
             match due {
                 Due::Sleep(entry) => entry.fire(),
@@ -394,7 +400,7 @@ impl<D: Driver> Worker<D> {
     }
 
     fn conn(&mut self, key: ConnKey) -> Option<&mut Conn> {
-        let conn = self.conns.get_mut(key.index as usize)?.as_mut()?;
+        let conn = self.conns.get_mut(key.index)?;
         (conn.shared.key == key).then_some(conn)
     }
 }
@@ -403,7 +409,7 @@ impl<D: Driver> Worker<D> {
 impl<D> Drop for Worker<D> {
     fn drop(&mut self) {
         // After a shutdown no connections are left. After a panic or the failure of a ring, some can be left.
-        for conn in self.conns.iter().flatten() {
+        for conn in self.conns.iter() {
             let mut wakers = conn.shared.end_outbound(|outbound| outbound.close(CloseCause::Shutdown));
             let mut inbound = conn.shared.inbound.lock();
             inbound.finish(End::Failed(CloseCause::Shutdown));

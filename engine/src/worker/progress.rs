@@ -92,7 +92,7 @@ impl<D: Driver> Worker<D> {
         let Some(check) = self.progress_checks.get_mut(&key).filter(|check| check.state == State::Asked) else {
             return;
         };
-        let conn = self.conns.get_mut(key.index as usize).and_then(Option::as_mut);
+        let conn = self.conns.get_mut(key.index);
         let Some(conn) = conn.filter(|conn| conn.shared.key == key && conn.close_at != NEVER) else { return };
         let Some(timeout) = conn.send_timeout(flush_timeout) else { return };
         if bytes.is_none() {

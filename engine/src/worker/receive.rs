@@ -14,7 +14,7 @@ use crate::shared::key::ConnKey;
 
 /// Received bytes of at least this size move to handlers by lease. Fewer are copied into a pooled buffer, which costs
 /// less than returning a lease (measured: copying is within noise up to 4 KiB).
-pub(super) const LEASE_BYTES_MIN: usize = 4096;
+const LEASE_BYTES_MIN: usize = 4096;
 
 impl<D: Driver> Worker<D> {
     pub(super) fn arm_receive(&mut self, key: ConnKey) {
@@ -30,9 +30,9 @@ impl<D: Driver> Worker<D> {
         self.driver.arm_receive(key, budget);
     }
 
-    pub(super) fn on_received(&mut self, key: ConnKey, data: Received, more: bool) {
+    pub(super) fn on_received(&mut self, key: ConnKey, mut data: Received, more: bool) {
         let (now, marks) = (self.worker_shared.clock.now(), self.worker_shared.inbound);
-        let Some(conn) = self.conns.get_mut(key.index as usize).and_then(Option::as_mut) else {
+        let Some(conn) = self.conns.get_mut(key.index) else {
             return self.driver.recycle(data);
         };
         debug_assert_eq!(conn.shared.key, key);
@@ -40,7 +40,7 @@ impl<D: Driver> Worker<D> {
         if conn.flags.has(ENCRYPTED) {
             return self.on_received_encrypted(key, data, more);
         }
-        let bytes = self.driver.view(&data);
+        let bytes: &[u8] = self.driver.view(&mut data);
         let len = bytes.len();
         self.worker_shared.counters.received_bytes_total.add(len as u64);
         self.worker_shared.counters.chunks_total.add(1);

@@ -5,7 +5,7 @@ use std::task::Waker;
 
 #[cfg(feature = "tls")]
 use super::ENCRYPTED;
-use super::{Phase, SENDING, Worker};
+use super::{Conn, Phase, SENDING, Worker};
 use crate::clock::NEVER;
 use crate::config::OutboundMarks;
 use crate::driver::Driver;
@@ -41,10 +41,20 @@ impl Next {
     }
 }
 
+impl Conn {
+    /// Notes that a send is in flight. Returns whether the armed timer would fire too late for it.
+    #[inline(always)]
+    pub(super) fn begin_send(&mut self, now: u64) -> bool {
+        self.flags.set(SENDING);
+        self.begin_stall_timeout(now)
+    }
+}
+
 impl<D: Driver> Worker<D> {
     /// Sends queued bytes. If a send is in flight, its completion sends them.
     pub(super) fn flush(&mut self, key: ConnKey) {
-        let Some(conn) = self.conns.get_mut(key.index as usize).and_then(Option::as_mut) else { return };
+        let now = self.worker_shared.clock.now();
+        let Some(conn) = self.conns.get_mut(key.index) else { return };
         if conn.shared.key != key || conn.flags.has(SENDING) || conn.phase == Phase::Closing {
             return;
         }
@@ -52,7 +62,13 @@ impl<D: Driver> Worker<D> {
         match outbound.take_batch() {
             Some(batch) => {
                 drop(outbound);
-                self.send(key, batch);
+                // As `send`, without another look at the table.
+                #[cfg(feature = "tls")]
+                if conn.flags.has(ENCRYPTED) {
+                    return self.send_encrypted(key, batch);
+                }
+                let due = conn.begin_send(now);
+                self.start_send(key, batch, due);
             }
             None => {
                 let next = Next::of(&mut outbound);
@@ -70,8 +86,7 @@ impl<D: Driver> Worker<D> {
         if conn.flags.has(ENCRYPTED) {
             return self.send_encrypted(key, batch);
         }
-        conn.flags.set(SENDING);
-        let due = conn.begin_stall_timeout(now);
+        let due = conn.begin_send(now);
         self.start_send(key, batch, due);
     }
 
@@ -87,7 +102,7 @@ impl<D: Driver> Worker<D> {
 
     pub(super) fn on_sent(&mut self, key: ConnKey, result: Result<(), i32>) {
         let marks = self.worker_shared.outbound;
-        let Some(conn) = self.conns.get_mut(key.index as usize).and_then(Option::as_mut) else { return };
+        let Some(conn) = self.conns.get_mut(key.index) else { return };
         debug_assert_eq!(conn.shared.key, key);
         conn.flags.clear(SENDING);
         let closing = conn.phase != Phase::Open;

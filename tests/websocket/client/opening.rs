@@ -55,6 +55,24 @@ fn a_request_has_the_applications_headers_and_not_the_reserved_ones() {
     server.finish();
 }
 
+#[test]
+fn a_bearer_token_is_sent() {
+    let server = RawServer::start(setups().len(), |mut peer| {
+        let head = peer.accept("");
+        assert_eq!(field(&head, "Authorization"), Some("Bearer me.secret"), "{head}");
+        peer.expect(0x88, b"\x03\xe8");
+        peer.send(0x88, b"\x03\xe8");
+    });
+    on_every_engine(|setup| {
+        let url = server.url();
+        run(setup, move || async move {
+            let (mut ws, _) = connect(url).basic_auth("me", "replaced").bearer("me.secret").await.unwrap();
+            ws.close(CloseCode::NORMAL, "").await.unwrap();
+        });
+    });
+    server.finish();
+}
+
 /// From a handler's thread, from outside, and without an engine at all.
 #[test]
 fn clients_open_on_any_thread() {

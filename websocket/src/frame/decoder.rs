@@ -29,7 +29,7 @@ use crate::protocol_error::ProtocolError;
 #[derive(Debug)]
 pub struct FrameDecoder {
     rules: FrameRules,
-    state: State,
+    place: FramePlace,
 }
 
 /// A step of decoding.
@@ -67,9 +67,12 @@ impl Piece {
     }
 }
 
-#[derive(Debug)]
-enum State {
+/// The place in the peer's frames up to which they have arrived: a decoder without its rules, for owners that keep both
+/// apart.
+#[derive(Debug, Default)]
+pub(crate) enum FramePlace {
     /// Nothing of the next frame has arrived.
+    #[default]
     Between,
     /// Inside a header, whose first `len` bytes are held.
     Header { held: [u8; FRAME_HEADER_BYTES_MAX], len: u8 },
@@ -81,7 +84,7 @@ impl FrameDecoder {
     /// Returns a decoder at the start of the peer's first frame.
     #[must_use]
     pub const fn new(rules: FrameRules) -> Self {
-        Self { rules, state: State::Between }
+        Self { rules, place: FramePlace::Between }
     }
 
     /// Returns the rules in force.
@@ -89,35 +92,10 @@ impl FrameDecoder {
         &self.rules
     }
 
-    /// Returns the rules for later frames.
-    pub(crate) const fn rules_mut(&mut self) -> &mut FrameRules {
-        &mut self.rules
-    }
-
     /// Returns whether the decoder is at the start of a frame.
     #[must_use]
     pub const fn is_between_frames(&self) -> bool {
-        matches!(self.state, State::Between)
-    }
-
-    /// Returns the bytes of the open data frame that are still to arrive; 0 when none is open.
-    pub(crate) fn remaining_data_bytes(&self) -> u64 {
-        match &self.state {
-            State::Payload { header, remaining_bytes } if !header.opcode.is_control() => *remaining_bytes,
-            _ => 0,
-        }
-    }
-
-    /// Returns whether the open frame is the last of its message.
-    pub(crate) fn is_in_final_frame(&self) -> bool {
-        matches!(&self.state, State::Payload { header, .. } if header.fin)
-    }
-
-    /// Passes over `len` bytes of the open payload that the caller has. Returns their piece, whose header has the key
-    /// for the first of them. `None` if no payload is open.
-    pub(crate) fn pass(&mut self, len: usize) -> Option<Piece> {
-        let State::Payload { header, remaining_bytes } = self.state else { return None };
-        self.take_payload(header, remaining_bytes, 0, len).piece
+        self.place.is_between_frames()
     }
 
     /// Decodes up to the next piece or the end of `input`, and unmasks the piece in place. Call it again with the rest
@@ -127,26 +105,52 @@ impl FrameDecoder {
     /// Every variant of [`ProtocolError`] that is about the header of one frame.
     #[inline]
     pub fn decode(&mut self, input: &mut [u8]) -> Result<Decoded, ProtocolError> {
-        let decoded = self.decode_masked(input)?;
+        let decoded = self.place.decode_masked(&self.rules, input)?;
         if let Some(piece) = &decoded.piece {
             piece.unmask(input);
         }
         Ok(decoded)
     }
+}
+
+impl FramePlace {
+    /// Returns whether this is the start of a frame.
+    #[inline]
+    pub(crate) const fn is_between_frames(&self) -> bool {
+        matches!(self, Self::Between)
+    }
+
+    /// Returns the bytes of the open data frame that are still to arrive; 0 when none is open.
+    pub(crate) fn remaining_data_bytes(&self) -> u64 {
+        match self {
+            Self::Payload { header, remaining_bytes } if !header.opcode.is_control() => *remaining_bytes,
+            _ => 0,
+        }
+    }
+
+    /// Returns whether the open frame is the last of its message.
+    pub(crate) fn is_in_final_frame(&self) -> bool {
+        matches!(self, Self::Payload { header, .. } if header.fin)
+    }
+
+    /// Passes over `len` bytes of the open payload that the caller has. Returns their piece, whose header has the key
+    /// for the first of them. `None` if no payload is open.
+    pub(crate) fn pass(&mut self, len: usize) -> Option<Piece> {
+        let Self::Payload { header, remaining_bytes } = *self else { return None };
+        self.take_payload(header, remaining_bytes, 0, len).piece
+    }
 
     /// Decodes like [`FrameDecoder::decode`], but leaves the payload masked. The piece's header has the key for the
     /// first byte of the piece.
     #[inline]
-    pub(crate) fn decode_masked(&mut self, input: &[u8]) -> Result<Decoded, ProtocolError> {
-        match self.state {
-            State::Between => match FrameHeader::parse(input, &self.rules)? {
+    pub(crate) fn decode_masked(&mut self, rules: &FrameRules, input: &[u8]) -> Result<Decoded, ProtocolError> {
+        match *self {
+            Self::Between => match FrameHeader::parse(input, rules)? {
                 Some((header, header_len)) => Ok(self.begin_payload(header, header_len, input)),
-                None => self.hold_header([0; FRAME_HEADER_BYTES_MAX], 0, input),
+                None => self.hold_header(rules, [0; FRAME_HEADER_BYTES_MAX], 0, input),
             },
-            State::Header { held, len } => self.hold_header(held, usize::from(len), input),
-            State::Payload { header, remaining_bytes } => {
-                Ok(self.take_payload(header, remaining_bytes, 0, input.len()))
-            }
+            Self::Header { held, len } => self.hold_header(rules, held, usize::from(len), input),
+            Self::Payload { header, remaining_bytes } => Ok(self.take_payload(header, remaining_bytes, 0, input.len())),
         }
     }
 
@@ -167,9 +171,9 @@ impl FrameDecoder {
         let len = usize::try_from(remaining_bytes).unwrap_or(usize::MAX).min(available);
         let range = start..start + len;
         let remaining_bytes = remaining_bytes - len as u64;
-        self.state = match remaining_bytes {
-            0 => State::Between,
-            _ => State::Payload { header: rotate_key(header, len), remaining_bytes },
+        *self = match remaining_bytes {
+            0 => Self::Between,
+            _ => Self::Payload { header: rotate_key(header, len), remaining_bytes },
         };
         let piece = Piece { header, range, first: false, remaining_bytes };
         Decoded { consumed: start + len, piece: Some(piece) }
@@ -179,19 +183,20 @@ impl FrameDecoder {
     #[cold]
     fn hold_header(
         &mut self,
+        rules: &FrameRules,
         mut held: [u8; FRAME_HEADER_BYTES_MAX],
         len: usize,
         input: &[u8],
     ) -> Result<Decoded, ProtocolError> {
         let taken = input.len().min(FRAME_HEADER_BYTES_MAX - len);
         held[len..len + taken].copy_from_slice(&input[..taken]);
-        match FrameHeader::parse(&held[..len + taken], &self.rules)? {
+        match FrameHeader::parse(&held[..len + taken], rules)? {
             Some((header, header_len)) => {
                 // A shorter prefix was not a header, so the header ends inside this input.
                 Ok(self.begin_payload(header, header_len.saturating_sub(len), input))
             }
             None => {
-                self.state = State::Header { held, len: (len + taken) as u8 };
+                *self = Self::Header { held, len: (len + taken) as u8 };
                 Ok(Decoded { consumed: taken, piece: None })
             }
         }
@@ -254,7 +259,7 @@ mod tests {
             frame.encode(None, &mut input);
             let mut decoder = FrameDecoder::new(FrameRules::new(Role::Client));
             decoder.decode(&mut input[..arrived]).unwrap();
-            decoder.remaining_data_bytes()
+            decoder.place.remaining_data_bytes()
         };
         for frame in [Frame::binary(b"12345"), Frame::text("12345").not_final(), Frame::continuation(b"12345")] {
             // A byte of the header, the header, three bytes of payload, all of it.

@@ -9,6 +9,7 @@ mod encoder;
 mod header;
 pub(crate) mod mask;
 
+pub(crate) use decoder::FramePlace;
 pub use decoder::{Decoded, FrameDecoder, Piece};
 pub use encoder::{Frame, MessageEncoder, encode_close};
 pub use header::{FrameHeader, HeaderBytes};

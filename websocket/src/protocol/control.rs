@@ -66,9 +66,6 @@ impl Protocol {
         }
         let payload = Bytes::copy_from_slice(cut.bytes());
         cold.cut_control = None;
-        if cold.inflation.is_none() {
-            self.cold = None;
-        }
         Some(payload)
     }
 }

@@ -7,7 +7,7 @@ use std::mem;
 
 use super::cold_input::ColdInput;
 use super::{Incoming, Protocol};
-use crate::deflate::Inflater;
+use crate::deflate::{Inflater, Inflation};
 use crate::frame::mask::MaskingKey;
 use crate::message::MessageKind;
 use crate::protocol::event::Event;
@@ -17,12 +17,6 @@ use crate::reserved_bits::ReservedBits;
 /// Maximum compressed bytes inflated in one step. Each can expand to about a thousand bytes, so a step makes at most
 /// about a megabyte.
 const INPUT_BYTES_MAX: usize = 1024;
-
-/// Returns the inflater of the open message, if that is compressed.
-#[inline]
-pub(super) fn inflater(cold: &mut Option<Box<ColdInput>>) -> Option<&mut Inflater> {
-    cold.as_mut()?.inflation.as_mut()?.open()
-}
 
 impl Protocol {
     /// Returns whether a message whose first frame has these bits is compressed.
@@ -34,8 +28,9 @@ impl Protocol {
     /// Returns the maximum input of one step. The start of a frame can be the start of a compressed message.
     #[inline]
     pub(super) fn input_bytes_max(&self) -> usize {
-        match self.cold.as_ref().and_then(|cold| cold.inflation.as_ref()) {
-            Some(inflation) if inflation.is_open() || self.frames.is_between_frames() => INPUT_BYTES_MAX,
+        let Some(cold) = &self.cold else { return usize::MAX };
+        match &cold.inflation {
+            Some(inflation) if inflation.is_open() || cold.place.is_between_frames() => INPUT_BYTES_MAX,
             _ => usize::MAX,
         }
     }
@@ -49,14 +44,16 @@ impl Protocol {
     /// Returns whether a slice has been inflated, and if so restarts the count.
     #[inline]
     pub(super) fn take_slice(&mut self) -> bool {
-        inflater(&mut self.cold).is_some_and(Inflater::take_slice)
+        self.cold.as_mut().and_then(|cold| cold.inflater()).is_some_and(Inflater::take_slice)
     }
 
     /// Handles a piece of the open message, which is compressed.
     pub(super) fn inflate_piece(&mut self, piece: &[u8], last: bool) -> Result<Option<Event>, ProtocolError> {
         let message_bytes_max = self.message_bytes_max;
-        let Some(inflater) = inflater(&mut self.cold) else { return Ok(None) };
-        match &mut self.incoming {
+        let Some(cold) = &mut self.cold else { return Ok(None) };
+        let ColdInput { incoming, inflation, .. } = &mut **cold;
+        let Some(inflater) = inflation.as_mut().and_then(Inflation::open) else { return Ok(None) };
+        match incoming {
             Incoming::Assembling { assembler, .. } => {
                 inflater.push(piece, last, message_bytes_max, &mut |inflated| {
                     assembler.push(MaskingKey::NONE, inflated.bytes, inflated.is_end.then_some(0))
@@ -85,12 +82,12 @@ impl Protocol {
                 }
                 let first = !mem::replace(begun, true);
                 if last {
+                    *incoming = Incoming::Between;
                     self.end_inflating();
-                    self.incoming = Incoming::Between;
                 }
                 Ok(Some(Event::Inflated { kind, reserved_bits, bytes: payload.into(), first, last }))
             }
-            Incoming::Between | Incoming::Ended => Ok(None),
+            Incoming::Between => Ok(None),
         }
     }
 

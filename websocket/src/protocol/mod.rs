@@ -51,8 +51,8 @@
 //! Compressed messages (RFC 7692) are inflated and come out as if they had arrived in pieces.
 //!
 //! The protocol holds no input: when [`Protocol::receive`] reports no event, it has consumed everything. Invariants: no
-//! heap unless a message or control frame has arrived in part; every byte is unmasked, checked and copied at most once;
-//! memory grows with what arrives.
+//! heap unless a message or a frame has arrived in part; every byte is unmasked, checked and copied at most once; memory
+//! grows with what arrives.
 
 mod assembler;
 mod cold_input;
@@ -72,13 +72,13 @@ use std::ops::Range;
 
 #[cfg(not(feature = "compression"))]
 use crate::deflate::DeflateParams;
+use crate::frame::FramePlace;
 use crate::message::MessageKind;
 use crate::opcode::Opcode;
 use crate::protocol::assembler::Assembler;
 use crate::protocol_error::ProtocolError;
 use crate::reserved_bits::ReservedBits;
 use cold_input::ColdInput;
-use inflate::inflater;
 pub(crate) use rest::REST_BYTES_MIN;
 pub(crate) use short_frame::{ShortFrame, short_frame};
 
@@ -150,21 +150,24 @@ pub enum DeliveryMode {
 /// ```
 #[derive(Debug)]
 pub struct Protocol {
-    frames: FrameDecoder,
-    incoming: Incoming,
+    rules: FrameRules,
     delivery: DeliveryMode,
+    /// The peer closed or broke a rule: all input is ignored.
+    ended: bool,
     message_bytes_max: u64,
-    /// State that few connections need, on the heap because there are very many idle ones.
+    /// What has arrived in part, and other state that few connections need at a time, on the heap because there are
+    /// very many idle ones. Without it the protocol is between messages and frames.
     cold: Option<Box<ColdInput>>,
 }
 
 // One of these exists for each of very many idle connections.
-const _: () = assert!(mem::size_of::<Protocol>() <= 96);
+const _: () = assert!(mem::size_of::<Protocol>() <= 24);
 
-/// The states of the diagram above.
-#[derive(Debug)]
+/// The states of the diagram above, apart from the end.
+#[derive(Debug, Default)]
 enum Incoming {
     /// No message is open.
+    #[default]
     Between,
     /// A message is being assembled.
     Assembling { assembler: Assembler, reserved_bits: ReservedBits },
@@ -177,26 +180,19 @@ enum Incoming {
         frames_bytes: u64,
         reserved_bits: ReservedBits,
     },
-    /// The peer closed or broke a rule: all input is ignored.
-    Ended,
 }
 
 impl Protocol {
     /// Returns the state after the opening handshake. It allocates nothing, or little if the peer can compress.
     #[must_use]
     pub fn new(config: ProtocolConfig) -> Self {
-        let mut frames = config.frames;
+        let mut rules = config.frames;
         let cold = config.deflate.map(|params| {
-            frames.message_bits = frames.message_bits | ReservedBits::RSV1;
-            Box::new(ColdInput::inflating(params, frames.role))
+            rules.message_bits = rules.message_bits | ReservedBits::RSV1;
+            Box::new(ColdInput::inflating(params, rules.role))
         });
-        Self {
-            frames: FrameDecoder::new(frames),
-            incoming: Incoming::Between,
-            delivery: DeliveryMode::Whole,
-            message_bytes_max: config.message_bytes_max,
-            cold,
-        }
+        let (delivery, message_bytes_max) = (DeliveryMode::Whole, config.message_bytes_max);
+        Self { rules, delivery, ended: false, message_bytes_max, cold }
     }
 
     /// Takes the peer's bytes up to the next event and unmasks payload in place. Call it again with the rest of the
@@ -221,27 +217,7 @@ impl Protocol {
     /// Returns whether the peer's close frame was received or a rule was broken.
     #[must_use]
     pub const fn is_ended(&self) -> bool {
-        matches!(self.incoming, Incoming::Ended)
-    }
-
-    /// Returns the number of heap bytes held: for a message or control frame that has arrived in part, and for the
-    /// context of compressed messages if it is kept between them.
-    #[must_use]
-    pub fn held_bytes(&self) -> usize {
-        let message = match &self.incoming {
-            Incoming::Assembling { assembler, .. } => assembler.capacity(),
-            Incoming::Between | Incoming::Streaming { .. } | Incoming::Ended => 0,
-        };
-        message + self.cold.as_ref().map_or(0, |cold| cold.held_bytes())
-    }
-
-    /// Returns the bytes gathered of the open message.
-    #[inline]
-    pub(crate) fn gathered_bytes(&self) -> usize {
-        match &self.incoming {
-            Incoming::Assembling { assembler, .. } => assembler.len(),
-            Incoming::Between | Incoming::Streaming { .. } | Incoming::Ended => 0,
-        }
+        self.ended
     }
 
     /// Gives up the open message and all further input.
@@ -253,11 +229,10 @@ impl Protocol {
     /// any other case returns `None` and leaves the input untouched.
     #[inline]
     fn receive_whole(&self, input: &mut [u8]) -> Result<Option<Progress>, ProtocolError> {
-        let is_between = matches!(self.incoming, Incoming::Between) && self.frames.is_between_frames();
-        if !is_between || self.delivery != DeliveryMode::Whole {
+        if !self.is_between() {
             return Ok(None);
         }
-        let Some((header, header_len)) = FrameHeader::parse(input, self.frames.rules())? else {
+        let Some((header, header_len)) = FrameHeader::parse(input, &self.rules)? else {
             return Ok(None);
         };
         let Some(kind) = begun_kind(header.opcode) else {
@@ -276,22 +251,24 @@ impl Protocol {
             apply_mask(key, &mut input[range.clone()]);
         }
         let consumed = range.end;
-        let event = message_in_place(kind, header.reserved_bits, input, range)?;
+        let event = message_in_place(self.delivery, kind, header.reserved_bits, input, range)?;
         Ok(Some(Progress { consumed, event: Some(event) }))
     }
 
     /// Handles everything else, piece by piece.
     fn receive_pieces(&mut self, input: &mut [u8]) -> Result<Progress, ProtocolError> {
         let mut consumed = 0;
-        while consumed < input.len() && !self.is_ended() {
+        while consumed < input.len() && !self.ended {
             if self.take_slice() {
                 return Ok(Progress { consumed, event: Some(Event::Inflating) });
             }
             let event = self.step(input, &mut consumed)?;
             if event.is_some() {
+                self.free_needless();
                 return Ok(Progress { consumed, event });
             }
         }
+        self.free_needless();
         Ok(Progress { consumed: input.len(), event: None })
     }
 
@@ -300,7 +277,7 @@ impl Protocol {
     fn step(&mut self, input: &mut [u8], consumed: &mut usize) -> Result<Option<Event>, ProtocolError> {
         let start = *consumed;
         let end = input.len().min(start.saturating_add(self.input_bytes_max()));
-        let decoded = self.frames.decode_masked(&input[start..end])?;
+        let decoded = self.decode(&input[start..end])?;
         *consumed += decoded.consumed;
         let Some(piece) = decoded.piece else {
             return Ok(None);
@@ -321,27 +298,42 @@ impl Protocol {
         self.data_piece(&piece, input, range)
     }
 
+    /// Decodes up to the next piece. A frame that is whole in the input needs no heap.
+    #[inline]
+    fn decode(&mut self, input: &[u8]) -> Result<Decoded, ProtocolError> {
+        if let Some(cold) = &mut self.cold {
+            return cold.place.decode_masked(&self.rules, input);
+        }
+        let mut place = FramePlace::Between;
+        let decoded = place.decode_masked(&self.rules, input)?;
+        if !place.is_between_frames() {
+            self.cold = Some(Box::new(ColdInput { place, ..ColdInput::default() }));
+        }
+        Ok(decoded)
+    }
+
     /// Checks the header of a data frame against the open message and the limit, and opens a message if none is open.
     #[inline]
     fn begin_data_frame(&mut self, header: &FrameHeader) -> Result<(), ProtocolError> {
-        let kind = begun_kind(header.opcode);
-        match (&self.incoming, kind) {
-            (Incoming::Between, None) => return Err(ProtocolError::UnexpectedContinuation),
-            (Incoming::Between, Some(kind)) => self.begin_message(kind, header.reserved_bits),
-            (_, Some(_)) => return Err(ProtocolError::ExpectedContinuation),
-            (_, None) => {}
+        let is_open = self.cold.as_ref().is_some_and(|cold| !matches!(cold.incoming, Incoming::Between));
+        match (is_open, begun_kind(header.opcode)) {
+            (false, None) => return Err(ProtocolError::UnexpectedContinuation),
+            (false, Some(kind)) => self.begin_message(kind, header.reserved_bits),
+            (true, Some(_)) => return Err(ProtocolError::ExpectedContinuation),
+            (true, None) => {}
         }
-        if let Some(inflater) = inflater(&mut self.cold) {
+        let Some(cold) = &mut self.cold else { return Ok(()) };
+        if let Some(inflater) = cold.inflater() {
             return inflater.begin_frame(header.payload_len, self.message_bytes_max);
         }
-        let message_bytes = match &mut self.incoming {
+        let message_bytes = match &mut cold.incoming {
             // Every earlier frame is complete, so the assembled bytes are all that they claimed.
             Incoming::Assembling { assembler, .. } => header.payload_len.saturating_add(assembler.len() as u64),
             Incoming::Streaming { frames_bytes, .. } => {
                 *frames_bytes = frames_bytes.saturating_add(header.payload_len);
                 *frames_bytes
             }
-            Incoming::Between | Incoming::Ended => 0,
+            Incoming::Between => 0,
         };
         self.check_message_bytes(message_bytes)
     }
@@ -361,7 +353,7 @@ impl Protocol {
             self.begin_inflating();
             reserved_bits = reserved_bits.without(ReservedBits::RSV1);
         }
-        self.incoming = match self.delivery {
+        self.cold.get_or_insert_default().incoming = match self.delivery {
             DeliveryMode::Whole => Incoming::Assembling { assembler: Assembler::new(kind), reserved_bits },
             DeliveryMode::Pieces => {
                 let validator = Utf8Validator::new();
@@ -373,21 +365,22 @@ impl Protocol {
     /// Returns whether the piece is unmasked on its way into the message that is being assembled. A text is checked
     /// before it is stored, and therefore unmasked where it lies.
     #[inline]
-    fn is_unmasked_by_assembling(&mut self, piece: &Piece) -> bool {
-        match &self.incoming {
+    fn is_unmasked_by_assembling(&self, piece: &Piece) -> bool {
+        let Some(cold) = &self.cold else { return false };
+        match &cold.incoming {
             Incoming::Assembling { assembler, .. } => {
                 assembler.kind() == MessageKind::Binary
                     && (assembler.len() > 0 || !is_last(piece))
-                    && inflater(&mut self.cold).is_none()
+                    && !cold.is_inflating()
             }
-            Incoming::Between | Incoming::Streaming { .. } | Incoming::Ended => false,
+            Incoming::Between | Incoming::Streaming { .. } => false,
         }
     }
 
     /// Adds a piece to the message that is being assembled, and unmasks it there with `key`.
     #[inline]
     fn assemble_piece(&mut self, piece: &Piece, key: MaskingKey, bytes: &[u8]) -> Result<Option<Event>, ProtocolError> {
-        if let Incoming::Assembling { assembler, .. } = &mut self.incoming {
+        if let Some(Incoming::Assembling { assembler, .. }) = self.incoming_mut() {
             let expected_bytes = piece.header.fin.then_some(piece.remaining_bytes);
             assembler.push(key, bytes, expected_bytes)?;
         }
@@ -398,20 +391,21 @@ impl Protocol {
     #[inline]
     fn data_piece(&mut self, piece: &Piece, input: &[u8], range: Range<usize>) -> Result<Option<Event>, ProtocolError> {
         let last = is_last(piece);
-        if inflater(&mut self.cold).is_some() {
+        let Some(cold) = &mut self.cold else { return Ok(None) };
+        if cold.is_inflating() {
             return self.inflate_piece(&input[range], last);
         }
-        match &mut self.incoming {
+        match &mut cold.incoming {
             Incoming::Assembling { assembler, reserved_bits } => {
                 if last && assembler.len() == 0 {
                     let (kind, reserved_bits) = (assembler.kind(), *reserved_bits);
-                    self.incoming = Incoming::Between;
-                    return message_in_place(kind, reserved_bits, input, range).map(Some);
+                    cold.incoming = Incoming::Between;
+                    return message_in_place(DeliveryMode::Whole, kind, reserved_bits, input, range).map(Some);
                 }
                 self.assemble_piece(piece, MaskingKey::NONE, &input[range])
             }
             Incoming::Streaming { .. } => self.stream_piece(piece, input, range, last),
-            Incoming::Between | Incoming::Ended => Ok(None),
+            Incoming::Between => Ok(None),
         }
     }
 
@@ -425,9 +419,8 @@ impl Protocol {
         range: Range<usize>,
         last: bool,
     ) -> Result<Option<Event>, ProtocolError> {
-        let Incoming::Streaming { kind, validator, begun, reserved_bits, .. } = &mut self.incoming else {
-            return Ok(None);
-        };
+        let Some(incoming) = self.incoming_mut() else { return Ok(None) };
+        let Incoming::Streaming { kind, validator, begun, reserved_bits, .. } = incoming else { return Ok(None) };
         let (kind, reserved_bits) = (*kind, *reserved_bits);
         if kind == MessageKind::Text {
             validator.push(&input[range.clone()]).map_err(|_| ProtocolError::InvalidUtf8)?;
@@ -440,7 +433,7 @@ impl Protocol {
         }
         let first = !mem::replace(begun, true);
         if last {
-            self.incoming = Incoming::Between;
+            *incoming = Incoming::Between;
         }
         // A first frame without payload has no piece, so the message's bits come with its first one.
         let reserved_bits = if first { reserved_bits } else { piece.header.reserved_bits };
@@ -449,18 +442,18 @@ impl Protocol {
 
     #[cold]
     fn finish_assembling(&mut self) -> Result<Option<Event>, ProtocolError> {
-        match mem::replace(&mut self.incoming, Incoming::Between) {
-            Incoming::Assembling { assembler, reserved_bits } => {
+        match self.incoming_mut().map(mem::take) {
+            Some(Incoming::Assembling { assembler, reserved_bits }) => {
                 let message = assembler.finish()?;
                 Ok(Some(Event::Assembled { reserved_bits, message }))
             }
-            Incoming::Between | Incoming::Streaming { .. } | Incoming::Ended => Ok(None),
+            Some(Incoming::Between | Incoming::Streaming { .. }) | None => Ok(None),
         }
     }
 
     /// Ends receiving and frees the held memory.
     fn end(&mut self) {
-        self.incoming = Incoming::Ended;
+        self.ended = true;
         self.cold = None;
     }
 }
@@ -484,6 +477,7 @@ const fn begun_kind(opcode: Opcode) -> Option<MessageKind> {
 /// Returns the event of a whole message that lies in the input.
 #[inline]
 fn message_in_place(
+    delivery: DeliveryMode,
     kind: MessageKind,
     reserved_bits: ReservedBits,
     input: &[u8],
@@ -492,5 +486,8 @@ fn message_in_place(
     if kind == MessageKind::Text {
         check_utf8(&input[range.clone()]).map_err(|_| ProtocolError::InvalidUtf8)?;
     }
-    Ok(Event::InPlace { kind, reserved_bits, range })
+    Ok(match delivery {
+        DeliveryMode::Whole => Event::InPlace { kind, reserved_bits, range },
+        DeliveryMode::Pieces => Event::Piece { kind, reserved_bits, range, first: true, last: true },
+    })
 }

@@ -14,9 +14,10 @@ impl Protocol {
     /// the message that is being assembled. 0 otherwise.
     #[inline]
     pub(crate) fn rest_bytes(&self) -> u64 {
-        match &self.incoming {
-            Incoming::Assembling { .. } if !self.is_inflating() => self.frames.remaining_data_bytes(),
-            Incoming::Assembling { .. } | Incoming::Between | Incoming::Streaming { .. } | Incoming::Ended => 0,
+        let Some(cold) = &self.cold else { return 0 };
+        match &cold.incoming {
+            Incoming::Assembling { .. } if !cold.is_inflating() => cold.place.remaining_data_bytes(),
+            Incoming::Assembling { .. } | Incoming::Between | Incoming::Streaming { .. } => 0,
         }
     }
 
@@ -25,8 +26,9 @@ impl Protocol {
     /// arrived, unless that of an earlier message is reused.
     pub(crate) fn rest_memory(&mut self) -> Option<(&mut Vec<u8>, usize)> {
         let rest_bytes = usize::try_from(self.rest_bytes()).unwrap_or(usize::MAX);
-        let is_final = self.frames.is_in_final_frame();
-        let Incoming::Assembling { assembler, .. } = &mut self.incoming else { return None };
+        let cold = self.cold.as_mut()?;
+        let is_final = cold.place.is_in_final_frame();
+        let Incoming::Assembling { assembler, .. } = &mut cold.incoming else { return None };
         let memory = assembler.memory_mut();
         let room_bytes_min = REST_BYTES_MIN.min(rest_bytes);
         if memory.capacity() - memory.len() < room_bytes_min {
@@ -43,24 +45,21 @@ impl Protocol {
     /// [`ProtocolError::InvalidUtf8`], after which all input is ignored.
     pub(crate) fn receive_rest(&mut self, memory: Vec<u8>, kept_bytes: usize) -> Result<Option<Event>, ProtocolError> {
         let received = self.put_back(memory, kept_bytes);
-        if received.is_err() {
-            self.end();
+        match received {
+            Ok(_) => self.free_needless(),
+            Err(_) => self.end(),
         }
         received
     }
 
     fn put_back(&mut self, memory: Vec<u8>, kept_bytes: usize) -> Result<Option<Event>, ProtocolError> {
         let arrived_bytes = memory.len() - kept_bytes;
-        debug_assert!(arrived_bytes as u64 <= self.rest_bytes() && !self.is_inflating());
-        let Incoming::Assembling { assembler, .. } = &mut self.incoming else { return Ok(None) };
-        let Some(piece) = self.frames.pass(arrived_bytes) else { return Ok(None) };
+        debug_assert!(arrived_bytes as u64 <= self.rest_bytes());
+        let Some(cold) = &mut self.cold else { return Ok(None) };
+        let Incoming::Assembling { assembler, .. } = &mut cold.incoming else { return Ok(None) };
+        let Some(piece) = cold.place.pass(arrived_bytes) else { return Ok(None) };
         assembler.put_back(piece.header.masking_key.unwrap_or(MaskingKey::NONE), memory, kept_bytes)?;
         if is_last(&piece) { self.finish_assembling() } else { Ok(None) }
-    }
-
-    #[inline]
-    fn is_inflating(&self) -> bool {
-        self.cold.as_ref().and_then(|cold| cold.inflation.as_ref()).is_some_and(|inflation| inflation.is_open())
     }
 }
 

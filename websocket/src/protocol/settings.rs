@@ -19,39 +19,39 @@ impl Protocol {
 
     /// Returns the rules for later frames of the peer.
     pub(crate) const fn frame_rules_mut(&mut self) -> &mut FrameRules {
-        self.frames.rules_mut()
+        &mut self.rules
     }
 
     /// Returns whether this is the state that [`new`](Self::new) returns for these settings.
     #[inline]
     pub(crate) fn is_idle(&self, config: &ProtocolConfig) -> bool {
-        matches!(self.incoming, Incoming::Between)
-            && self.frames.is_between_frames()
-            && self.delivery == DeliveryMode::Whole
+        !self.ended
             && self.cold.is_none()
+            && self.delivery == DeliveryMode::Whole
             && config.deflate.is_none()
             && self.message_bytes_max == config.message_bytes_max
-            && *self.frames.rules() == config.frames
+            && self.rules == config.frames
     }
 
     /// Changes the form in which messages are reported. A message that is open continues as it began, unless none of
     /// its payload has arrived: a read that is dropped before its message begins has no effect on the next.
     pub fn set_delivery(&mut self, delivery: DeliveryMode) {
         self.delivery = delivery;
-        match (&self.incoming, delivery) {
+        let Some(cold) = &mut self.cold else { return };
+        match (&cold.incoming, delivery) {
             (Incoming::Assembling { assembler, reserved_bits }, DeliveryMode::Pieces) if assembler.len() == 0 => {
-                self.incoming = Incoming::Streaming {
+                cold.incoming = Incoming::Streaming {
                     kind: assembler.kind(),
                     validator: Utf8Validator::new(),
                     begun: false,
                     // The claim of the open frame: all that was claimed so far and has not arrived.
-                    frames_bytes: self.frames.remaining_data_bytes(),
+                    frames_bytes: cold.place.remaining_data_bytes(),
                     reserved_bits: *reserved_bits,
                 };
             }
             (Incoming::Streaming { kind, begun: false, reserved_bits, .. }, DeliveryMode::Whole) => {
                 let (assembler, reserved_bits) = (Assembler::new(*kind), *reserved_bits);
-                self.incoming = Incoming::Assembling { assembler, reserved_bits };
+                cold.incoming = Incoming::Assembling { assembler, reserved_bits };
             }
             _ => {}
         }

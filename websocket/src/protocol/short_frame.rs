@@ -3,7 +3,7 @@
 use std::num::NonZeroU64;
 use std::ops::Range;
 
-use super::{DeliveryMode, Incoming, Protocol};
+use super::{DeliveryMode, Protocol};
 use crate::frame::mask::{MaskingKey, apply_mask};
 use crate::message::MessageKind;
 use crate::protocol_error::ProtocolError;
@@ -52,11 +52,10 @@ impl Protocol {
     /// untouched.
     #[inline]
     pub(crate) fn try_short_frame(&mut self, input: &mut [u8]) -> Option<ShortFrame> {
-        let is_between = matches!(self.incoming, Incoming::Between) && self.frames.is_between_frames();
-        if !is_between || self.delivery != DeliveryMode::Whole {
+        if !self.is_between() || self.delivery != DeliveryMode::Whole {
             return None;
         }
-        short_frame(input, self.frames.rules().role, self.message_bytes_max)
+        short_frame(input, self.rules.role, self.message_bytes_max)
     }
 
     /// Fails the connection: text that [`try_short_frame`](Self::try_short_frame) reported is not UTF-8.

@@ -88,3 +88,28 @@ fn the_context_of_compressed_messages_counts_as_held() {
     protocol.receive(last).unwrap();
     assert_eq!(protocol.held_bytes(), of_context);
 }
+
+#[test]
+fn only_what_has_arrived_in_part_is_on_the_heap() {
+    let mut protocol = client();
+    let whole = [encoded(Frame::ping(b"ping").unwrap()), encoded(Frame::binary(&[7; 300])), encoded(Frame::text("t"))];
+    for delivery in [DeliveryMode::Whole, DeliveryMode::Pieces] {
+        protocol.set_delivery(delivery);
+        for frame in &whole {
+            assert!(protocol.receive(&mut frame.clone()).unwrap().event.is_some());
+            assert!(protocol.cold.is_none(), "{delivery:?}");
+            for cut in 1..frame.len() {
+                let mut frame = frame.clone();
+                let (first, last) = frame.split_at_mut(cut);
+                protocol.receive(first).unwrap();
+                assert!(protocol.cold.is_some(), "{delivery:?}, cut at {cut}");
+                assert!(protocol.receive(last).unwrap().event.is_some());
+                assert!(protocol.cold.is_none(), "{delivery:?}, cut at {cut}");
+            }
+        }
+        protocol.receive(&mut encoded(Frame::text("begun").not_final())).unwrap();
+        assert!(protocol.cold.is_some());
+        protocol.receive(&mut encoded(Frame::continuation(b", ended"))).unwrap();
+        assert!(protocol.cold.is_none());
+    }
+}

@@ -54,9 +54,10 @@ impl<F: AsyncFn(WebSocket) -> Result<(), HandlerError> + SharedAcrossThreads> Se
 /// Makes `task` the task of the connection instead of the HTTP task. In a box inside of that it would be a second block
 /// of memory. Returns what is left for the HTTP task to do.
 fn go_on(sender: &ByteSender, task: impl Future<Output = ()> + 'static) -> LocalBoxFuture<'static, ()> {
-    match succeed(sender, NamedTask { task, name: HandlerName::current() }) {
+    // (The engine keeps the name of the handler for its own task.)
+    match succeed(sender, task) {
         Ok(()) => Box::pin(ready(())),
-        Err(task) => Box::pin(task),
+        Err(task) => Box::pin(NamedTask { task, name: HandlerName::current() }),
     }
 }
 
@@ -127,7 +128,7 @@ where
 }
 
 pin_project_lite::pin_project! {
-    /// A task that the engine polls, with the name of its handler.
+    /// A task inside of the HTTP task, with the name of its handler.
     struct NamedTask<T> {
         #[pin]
         task: T,

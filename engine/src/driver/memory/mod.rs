@@ -220,10 +220,10 @@ impl Driver for MemoryDriver {
         answer(Some(self.slot(key).sent_bytes()));
     }
 
-    fn view<'a>(&'a self, received: &'a Received) -> &'a [u8] {
+    fn view<'a>(&'a mut self, received: &'a mut Received) -> &'a mut [u8] {
         match received {
             Received::Owned(bytes) => bytes,
-            Received::Buffer { .. } => &[],
+            Received::Buffer { .. } => &mut [],
         }
     }
 

@@ -122,7 +122,7 @@ impl PortableDriver {
             self.free.push(key.index);
             return Err(error);
         }
-        self.slots[key.index as usize].socket = Some(socket);
+        self.slots[key.index].socket = Some(socket);
         self.used += 1;
         Ok(Accepted { key, listener, peer, local })
     }

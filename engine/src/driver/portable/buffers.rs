@@ -115,17 +115,17 @@ impl ReceiveBuffers {
         }
     }
 
-    pub(super) fn view<'a>(&'a self, received: &'a Received) -> &'a [u8] {
+    pub(super) fn view<'a>(&'a mut self, received: &'a mut Received) -> &'a mut [u8] {
         match *received {
-            Received::Owned(ref bytes) => bytes,
+            Received::Owned(ref mut bytes) => bytes,
             Received::Buffer { buffer, large: false, len } => {
                 let start = usize::from(buffer) * GRAIN_BYTES;
-                &self.area[start..start + len as usize]
+                &mut self.area[start..start + len as usize]
             }
             // SAFETY: `len` bytes of this buffer were read into, and it is named by this `Received` alone until that is
-            // recycled or leased, which the borrow of `self` rules out.
+            // recycled or leased, which the borrow of `self` rules out, as it does another view.
             Received::Buffer { buffer, large: true, len } => unsafe {
-                std::slice::from_raw_parts(self.pool.address(buffer), len as usize)
+                std::slice::from_raw_parts_mut(self.pool.address(buffer), len as usize)
             },
         }
     }
@@ -141,8 +141,8 @@ impl ReceiveBuffers {
                 // buffer comes back to `free` only through the pool's return queue.
                 Chunk::leased(unsafe { self.pool.lease(buffer, len) })
             }
-            received => {
-                let chunk = Chunk::from(self.view(&received).to_vec());
+            mut received => {
+                let chunk = Chunk::from(self.view(&mut received).to_vec());
                 self.recycle(received);
                 chunk
             }

@@ -106,7 +106,7 @@ impl PortableDriver {
             self.free.push(key.index);
             return Some(failed(number, outbound_socket::failure(&error)));
         }
-        self.slots[key.index as usize].socket = Some(socket);
+        self.slots[key.index].socket = Some(socket);
         self.used += 1;
         Some(Event::Connected { attempt: number, result: Ok(Box::new(Connected { key, peer, local })) })
     }

@@ -23,7 +23,7 @@ impl PortableDriver {
     /// failure that is watched for is reported.
     #[inline(never)]
     pub(super) fn receive_fill(&mut self, index: u32, events: &mut Vec<Event>) {
-        let slot = &mut self.slots[index as usize];
+        let slot = &mut self.slots[index];
         let key = ConnKey { index, generation: slot.generation };
         if !slot.is_filling() && slot.end == PeerEnd::Error {
             return self.report_end(key, events);

@@ -28,6 +28,7 @@ use crate::shared::fill::MemoryFill;
 use crate::shared::key::ConnKey;
 use crate::shared::send_batch::SendBatch;
 use crate::shared::signal::Signal;
+use crate::util::pieces::Pieces;
 
 mod accept;
 mod buffers;
@@ -60,7 +61,7 @@ pub(crate) struct PortableDriver {
     polled: Events,
     wake: Arc<Wake>,
     signal: Arc<Signal>,
-    slots: Vec<Slot>,
+    slots: Pieces<Slot>,
     /// Free slot numbers.
     free: Vec<u32>,
     /// Number of slots with a socket.
@@ -100,7 +101,7 @@ impl PortableDriver {
             wake,
             buffers: ReceiveBuffers::new(&signal)?,
             signal,
-            slots: Vec::new(),
+            slots: Pieces::default(),
             free: Vec::new(),
             used: 0,
             acceptors,
@@ -121,15 +122,16 @@ impl PortableDriver {
     /// Takes a free slot for a new socket. It counts as used once it has the socket.
     fn reserve_slot(&mut self) -> ConnKey {
         let index = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(Slot::free());
-            (self.slots.len() - 1) as u32
+            let index = self.slots.bound();
+            drop(self.slots.put(index, Slot::free()));
+            index
         });
-        ConnKey { index, generation: self.slots[index as usize].generation }
+        ConnKey { index, generation: self.slots[index].generation }
     }
 
     /// Returns the slot of `key`, if it still belongs to that connection.
     fn slot(&mut self, key: ConnKey) -> Option<&mut Slot> {
-        let slot = self.slots.get_mut(key.index as usize)?;
+        let slot = self.slots.get_mut(key.index)?;
         (slot.generation == key.generation && slot.socket.is_some()).then_some(slot)
     }
 
@@ -160,7 +162,7 @@ impl PortableDriver {
     }
 
     fn on_ready(&mut self, index: u32, event: &mio::event::Event, events: &mut Vec<Event>) {
-        let Some(slot) = self.slots.get_mut(index as usize) else { return };
+        let Some(slot) = self.slots.get_mut(index) else { return };
         let key = ConnKey { index, generation: slot.generation };
         // A handler can have duplicated the descriptor of a connection that has ended.
         if slot.socket.is_none() || event.token() != token(key) {
@@ -271,7 +273,7 @@ impl Driver for PortableDriver {
         }
     }
 
-    fn view<'a>(&'a self, received: &'a Received) -> &'a [u8] {
+    fn view<'a>(&'a mut self, received: &'a mut Received) -> &'a mut [u8] {
         self.buffers.view(received)
     }
 

@@ -40,7 +40,7 @@ impl PortableDriver {
     pub(super) fn receive_unfinished(&mut self, count: usize, events: &mut Vec<Event>) {
         for _ in 0..count {
             let Some(index) = self.ready.pop_front() else { return };
-            let slot = &mut self.slots[index as usize];
+            let slot = &mut self.slots[index];
             if std::mem::take(&mut slot.queued) && slot.socket.is_some() {
                 self.receive(index, events);
             }
@@ -52,7 +52,7 @@ impl PortableDriver {
     pub(super) fn receive(&mut self, index: u32, events: &mut Vec<Event>) {
         let mut received = 0;
         loop {
-            let slot = &self.slots[index as usize];
+            let slot = &self.slots[index];
             if !slot.receiving {
                 return self.receive_fill(index, events);
             }
@@ -70,7 +70,7 @@ impl PortableDriver {
 
     /// Reads once and reports the outcome. Returns the number of bytes.
     fn read_once(&mut self, index: u32, events: &mut Vec<Event>) -> usize {
-        let slot = &mut self.slots[index as usize];
+        let slot = &mut self.slots[index];
         let key = ConnKey { index, generation: slot.generation };
         let Some(socket) = &slot.socket else { return 0 };
         let read = match self.buffers.read(socket, slot.budget as usize, slot.large_reads > 0) {
@@ -105,7 +105,7 @@ impl PortableDriver {
 
     /// Gives a connection its next turn in the next tick.
     fn continue_later(&mut self, index: u32) {
-        let slot = &mut self.slots[index as usize];
+        let slot = &mut self.slots[index];
         if !std::mem::replace(&mut slot.queued, true) {
             self.ready.push_back(index);
         }

@@ -52,7 +52,7 @@ impl PortableDriver {
     }
 
     fn wait_until_writable(&mut self, key: ConnKey, batch: SendBatch) {
-        let slot = &mut self.slots[key.index as usize];
+        let slot = &mut self.slots[key.index];
         if let Some(socket) = slot.socket.as_ref().filter(|_| !slot.watches_writability) {
             let both = system::RECEIVES.add(Interest::WRITABLE);
             let watched = self.poll.registry().reregister(&mut SourceFd(&socket.as_raw_fd()), token(key), both);
@@ -66,7 +66,7 @@ impl PortableDriver {
 
     /// Continues the send that waits for the socket to be writable, if there is one.
     pub(super) fn send_unsent(&mut self, key: ConnKey, events: &mut Vec<Event>) {
-        let slot = &mut self.slots[key.index as usize];
+        let slot = &mut self.slots[key.index];
         let number = slot.unsent;
         let Some(Some(batch)) = self.unsent.batches.get_mut(number as usize) else { return };
         let Some(event) = slot.socket.as_ref().and_then(|socket| write(socket, batch, key)) else { return };

@@ -38,7 +38,7 @@ pub(super) struct Slot {
     pub(super) large_reads: u8,
 }
 
-const _: () = assert!(size_of::<Slot>() <= 24);
+const _: () = assert!(size_of::<Option<Slot>>() <= 24);
 
 /// The peer's end as far as it is known, possibly behind unread bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

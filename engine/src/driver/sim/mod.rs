@@ -413,7 +413,7 @@ impl Driver for SimDriver {
         answer(peer.map(|number| self.net.borrow().peers[number].acknowledged()));
     }
 
-    fn view<'a>(&'a self, received: &'a Received) -> &'a [u8] {
+    fn view<'a>(&'a mut self, received: &'a mut Received) -> &'a mut [u8] {
         self.pool.view(received)
     }
 

@@ -41,8 +41,8 @@ impl Pool {
         Received::Buffer { buffer: number as u16, large: false, len }
     }
 
-    pub(super) fn view(&self, received: &Received) -> &[u8] {
-        match &self.buffers[number(received)] {
+    pub(super) fn view(&mut self, received: &Received) -> &mut [u8] {
+        match &mut self.buffers[number(received)] {
             Buffer::Filled(bytes) => bytes,
             Buffer::Free | Buffer::Leased => panic!("a view of a buffer that was given back"),
         }

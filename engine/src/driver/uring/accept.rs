@@ -5,7 +5,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::sync::Arc;
 
 use io_uring::{cqueue, opcode, types};
@@ -167,21 +167,24 @@ impl UringDriver {
         let direct = self.features.direct_descriptors;
         let index = match direct {
             true => fd as u32,
-            false => self.free.pop().unwrap_or(self.slots.len() as u32),
+            false => self.free.pop().unwrap_or(self.slots.bound()),
         };
-        while self.slots.len() <= index as usize {
-            self.slots.push(Slot::free());
-        }
-        let former = &self.slots[index as usize];
-        if former.state == SlotState::Closing {
+        match self.slots.get(index) {
+            None => drop(self.slots.put(index, Slot::free())),
             // The kernel reused the slot, so its close is done, in whichever order the completions come.
-            let former = ConnKey { index, generation: former.generation };
-            self.on_close(former, events);
+            Some(former) if former.state == SlotState::Closing => {
+                let former = ConnKey { index, generation: former.generation };
+                self.on_close(former, events);
+            }
+            Some(_) => {}
         }
-        let slot = &mut self.slots[index as usize];
+        if !direct {
+            // SAFETY: the kernel has just created this descriptor, and nothing else owns it.
+            drop(self.sockets.put(index, unsafe { OwnedFd::from_raw_fd(fd) }));
+        }
+        let slot = &mut self.slots[index];
         debug_assert_eq!(slot.state, SlotState::Free, "the kernel reused a slot that is still open");
         slot.state = SlotState::Open;
-        slot.fd = fd;
         let key = ConnKey { index, generation: slot.generation };
         self.used += 1;
         key
@@ -215,8 +218,8 @@ impl UringDriver {
     }
 
     fn submit_peer_name(&mut self, key: ConnKey) {
-        let slot = &mut self.slots[key.index as usize];
-        slot.flags.set(NAMING);
+        let fd = types::Fd(self.fd(key));
+        self.slots[key.index].flags.set(NAMING);
         let Some(arriving) = self.colds.arriving(key.index) else { return };
         let value: *mut SockAddrStorage = &mut arriving.peer;
         // Exactly the size of the family's address, because SO_PEERNAME refuses a larger buffer.
@@ -224,7 +227,7 @@ impl UringDriver {
             Some(SocketAddr::V6(_)) => size_of::<libc::sockaddr_in6>(),
             _ => size_of::<libc::sockaddr_in>(),
         };
-        let entry = raw::getsockopt(types::Fd(slot.fd), libc::SO_PEERNAME, value.cast(), len as u32);
+        let entry = raw::getsockopt(fd, libc::SO_PEERNAME, value.cast(), len as u32);
         // SAFETY: the address is written into the slot's boxed `Arriving`, which stays there until this completes.
         unsafe { self.push(Token::new(Op::PeerName, key), entry) };
     }

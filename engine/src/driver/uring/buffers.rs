@@ -103,17 +103,17 @@ impl BufferGroups {
         is_small_left || is_large_left
     }
 
-    pub(super) fn view<'a>(&'a self, received: &'a Received) -> &'a [u8] {
+    pub(super) fn view<'a>(&'a mut self, received: &'a mut Received) -> &'a mut [u8] {
         match received {
             Received::Owned(bytes) => bytes,
-            Received::Buffer { buffer, large: false, len } => self.small.view(*buffer, *len),
-            Received::Buffer { buffer, large: true, len } => {
-                self.large.as_ref().map_or(&[], |group| group.view(*buffer, *len))
-            }
+            Received::Buffer { buffer, large, len } => match self.group(*large) {
+                Some(group) => group.view(*buffer, *len),
+                None => &mut [],
+            },
         }
     }
 
-    pub(super) fn lease(&mut self, received: Received) -> Chunk {
+    pub(super) fn lease(&mut self, mut received: Received) -> Chunk {
         let (buffer, large, len) = match received {
             Received::Owned(bytes) => return Chunk::from(bytes),
             Received::Buffer { buffer, large, len } => (buffer, large, len),
@@ -123,7 +123,7 @@ impl BufferGroups {
                 Chunk::leased(group.lease(buffer, len))
             }
             _ => {
-                let chunk = Chunk::from(self.view(&received).to_vec());
+                let chunk = Chunk::from(self.view(&mut received).to_vec());
                 self.recycle(received);
                 chunk
             }
@@ -286,10 +286,10 @@ impl BufferRing {
     }
 
     /// Returns the bytes that the kernel put in `buffer`.
-    fn view(&self, buffer: u16, len: u32) -> &[u8] {
+    fn view(&mut self, buffer: u16, len: u32) -> &mut [u8] {
         // SAFETY: named by a completion of `len` bytes that the worker has not recycled yet (it holds the `Received`),
-        // so the kernel is done with it; the borrow of `self` rules out `recycle` until it ends.
-        unsafe { std::slice::from_raw_parts(self.pool.address(buffer), len as usize) }
+        // so the kernel is done with it; the borrow of `self` rules out `recycle` and another view until it ends.
+        unsafe { std::slice::from_raw_parts_mut(self.pool.address(buffer), len as usize) }
     }
 
     /// Turns a filled buffer into a lease, which uses up the completion that named it.

@@ -235,7 +235,7 @@ impl UringDriver {
         let (address, len) = (local.as_ptr().cast(), local.len());
         let Some(slot) = self.slot(key) else { return };
         slot.flags.set(CONNECTING);
-        let fd = slot.fd;
+        let fd = self.fd(key);
         if any_port {
             // As in `outbound_socket`. If the kernel refuses, it chooses the port now.
             self.switch_on(fd, libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT);
@@ -253,7 +253,7 @@ impl UringDriver {
         let (address, len) = (SockAddr::as_ptr(&request.address).cast(), request.address.len());
         let Some(slot) = self.slot(key) else { return };
         slot.flags.set(CONNECTING);
-        let fd = slot.fd;
+        let fd = self.fd(key);
         if nodelay && direct {
             self.switch_on(fd, libc::IPPROTO_TCP, libc::TCP_NODELAY);
         }

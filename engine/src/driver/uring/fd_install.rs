@@ -1,7 +1,6 @@
 //! Operations that need a regular descriptor: a direct descriptor is installed as one for their time.
 
 use std::io;
-use std::mem::ManuallyDrop;
 use std::net::Shutdown;
 use std::os::fd::{FromRawFd, OwnedFd};
 
@@ -9,26 +8,22 @@ use io_uring::{opcode, types};
 use socket2::SockRef;
 
 use super::op::{Op, Token};
-use super::slot::{INSTALLING, NO_SEND, SHUT_DOWN, SHUTTING_DOWN, SlotState};
+use super::slot::{INSTALLING, NO_SEND, SHUT_DOWN, SHUTTING_DOWN, SlotState, slot_of};
 use super::{Event, UringDriver};
 use crate::shared::command::SocketTask;
 use crate::shared::key::ConnKey;
 
 impl UringDriver {
     pub(super) fn with_socket(&mut self, key: ConnKey, task: SocketTask) {
-        let direct = self.features.direct_descriptors;
-        let Some(slot) = self.slot(key).filter(|slot| slot.state == SlotState::Open) else {
+        let Some(slot) = slot_of(&mut self.slots, key).filter(|slot| slot.state == SlotState::Open) else {
             return task(Err(io::ErrorKind::NotConnected.into()));
         };
-        let fd = slot.fd;
-        if !direct {
-            // SAFETY: the slot owns this descriptor and keeps it open; `ManuallyDrop` keeps it from being closed here.
-            let installed = ManuallyDrop::new(unsafe { OwnedFd::from_raw_fd(fd) });
-            return task(Ok(SockRef::from(&*installed)));
+        if let Some(socket) = self.sockets.get(key.index) {
+            return task(Ok(SockRef::from(socket)));
         }
         slot.flags.set(INSTALLING);
         self.colds.of(key.index).fd_tasks.push(task);
-        let entry = opcode::FixedFdInstall::new(types::Fixed(fd as u32), 0).build();
+        let entry = opcode::FixedFdInstall::new(types::Fixed(key.index), 0).build();
         // SAFETY: names no memory; the slot is not closed before it has no task any more.
         unsafe { self.push(Token::new(Op::Install, key), entry) };
     }
@@ -69,9 +64,9 @@ impl UringDriver {
             return self.install_to_shut_down(key);
         }
         slot.flags.set(SHUT_DOWN);
-        // SAFETY: the slot owns this descriptor and keeps it open; `ManuallyDrop` keeps it from being closed here.
-        let socket = ManuallyDrop::new(unsafe { OwnedFd::from_raw_fd(slot.fd) });
-        send_fin(&socket);
+        if let Some(socket) = self.sockets.get(key.index) {
+            send_fin(socket);
+        }
     }
 
     /// Installs the descriptor behind a send that the FIN follows at once. The ring takes its entries in order, so by
@@ -86,7 +81,7 @@ impl UringDriver {
     fn install_to_shut_down(&mut self, key: ConnKey) {
         let Some(slot) = self.slot(key) else { return };
         slot.flags.set(SHUTTING_DOWN);
-        let entry = opcode::FixedFdInstall::new(types::Fixed(slot.fd as u32), 0).build();
+        let entry = opcode::FixedFdInstall::new(types::Fixed(key.index), 0).build();
         // SAFETY: names no memory; the slot is not closed before this has completed.
         unsafe { self.push(Token::new(Op::InstallToShutDown, key), entry) };
     }
@@ -108,8 +103,10 @@ impl UringDriver {
     }
 
     fn submit_shutdown(&mut self, key: ConnKey) {
-        let Some(slot) = self.slot(key) else { return };
-        let entry = opcode::Shutdown::new(types::Fd(slot.fd), libc::SHUT_WR).build();
+        if self.slot(key).is_none() {
+            return;
+        }
+        let entry = opcode::Shutdown::new(types::Fd(self.fd(key)), libc::SHUT_WR).build();
         // SAFETY: names no memory; the slot is not closed before this has completed.
         unsafe { self.push(Token::new(Op::Shutdown, key), entry) };
     }

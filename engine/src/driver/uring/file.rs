@@ -36,9 +36,8 @@ impl Reads {
 impl UringDriver {
     /// Begins the send of a part of a file, or goes on with it.
     pub(super) fn begin_file(&mut self, key: ConnKey) {
-        let fd = self.slots[key.index as usize].fd;
         let entry = match self.features.direct_descriptors {
-            true => opcode::FixedFdInstall::new(types::Fixed(fd as u32), 0).build(),
+            true => opcode::FixedFdInstall::new(types::Fixed(key.index), 0).build(),
             false => opcode::Nop::new().build(),
         };
         // SAFETY: names no memory; the slot is not closed while it has a send.
@@ -68,39 +67,36 @@ impl UringDriver {
     fn on_install_to_send(&mut self, key: ConnKey, result: i32) {
         let direct = self.features.direct_descriptors;
         let Some(slot) = self.slot(key).filter(|slot| slot.send != NO_SEND) else { return };
-        let (number, fd) = (slot.send, slot.fd);
+        let number = slot.send;
         let Some(entry) = self.sends.get(number) else { return };
         if direct && result >= 0 {
             // SAFETY: the kernel just created this descriptor, so nothing else owns it.
             let installed = unsafe { OwnedFd::from_raw_fd(result) };
             set_nonblocking(installed.as_fd());
             entry.installed = Some(installed);
-        } else if !direct {
-            // SAFETY: the slot owns this descriptor, and keeps it open while it has a send.
-            set_nonblocking(unsafe { BorrowedFd::borrow_raw(fd) });
+        } else if let Some(socket) = self.sockets.get(key.index) {
+            set_nonblocking(socket.as_fd());
         }
     }
 
     /// Sends what the socket takes, and waits for space or ends the send.
     fn continue_file(&mut self, key: ConnKey, events: &mut Vec<Event>) {
-        let direct = self.features.direct_descriptors;
+        let fd = types::Fd(self.fd(key));
         let Some(slot) = self.slot(key).filter(|slot| slot.send != NO_SEND) else { return };
-        let (number, fd, ending) = (slot.send, slot.fd, slot.state != SlotState::Open);
+        let (number, ending) = (slot.send, slot.state != SlotState::Open);
         let Some(entry) = self.sends.get(number) else { return };
         let Some(batch) = entry.batch.as_mut().filter(|_| !ending) else {
             return self.end_file(key, number, None, events);
         };
-        let progress = match &entry.installed {
-            Some(installed) => send_file::send(installed, batch),
-            // SAFETY: the slot owns this descriptor, and keeps it open while it has a send.
-            None if !direct => send_file::send(&unsafe { BorrowedFd::borrow_raw(fd) }, batch),
+        let progress = match entry.installed.as_ref().or(self.sockets.get(key.index)) {
+            Some(socket) => send_file::send(socket, batch),
             // The process has no free descriptor.
             None => send_file::load(batch),
         };
         let event = match progress {
             Progress::Full | Progress::Short => {
                 entry.installed = None;
-                let entry = opcode::PollAdd::new(types::Fd(fd), libc::POLLOUT as u32).build();
+                let entry = opcode::PollAdd::new(fd, libc::POLLOUT as u32).build();
                 // SAFETY: names no memory; the slot is not closed while it has a send.
                 return unsafe { self.push(writable_token(key), entry) };
             }

@@ -21,8 +21,9 @@ impl UringDriver {
     }
 
     fn submit_fill(&mut self, key: ConnKey) {
+        let fd = types::Fd(self.fd(key));
         let Some(slot) = self.slot(key) else { return };
-        let (fd, token) = (types::Fd(slot.fd), Token::new(Op::MemoryFill, key).with_sequence(slot.sequence));
+        let token = Token::new(Op::MemoryFill, key).with_sequence(slot.sequence);
         let Some(fill) = &mut self.colds.of(key.index).fill else { return };
         let place = fill.place();
         let entry = opcode::Recv::new(fd, place.as_mut_ptr().cast(), place.len() as u32).build();

@@ -11,7 +11,7 @@
 //! `file` hold those operations.
 
 use std::io;
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::fd::{IntoRawFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -30,6 +30,7 @@ use crate::shared::fill::MemoryFill;
 use crate::shared::key::ConnKey;
 use crate::shared::send_batch::SendBatch;
 use crate::shared::signal::Signal;
+use crate::util::pieces::Pieces;
 
 mod accept;
 mod buffer_size_hint;
@@ -70,7 +71,9 @@ pub(crate) struct UringDriver {
     signal: Arc<Signal>,
     wake: Arc<WakeFd>,
     buffers: BufferGroups,
-    slots: Vec<Slot>,
+    slots: Pieces<Slot>,
+    /// The descriptors of the slots, with regular descriptors only.
+    sockets: Pieces<OwnedFd>,
     colds: Colds,
     /// Number of slots that are not `Free`.
     used: usize,
@@ -173,7 +176,8 @@ impl UringDriver {
             signal,
             wake,
             buffers,
-            slots: Vec::new(),
+            slots: Pieces::default(),
+            sockets: Pieces::default(),
             colds: Colds::default(),
             used: 0,
             acceptors: listeners.into_iter().map(Acceptor::new).collect(),
@@ -223,12 +227,6 @@ impl UringDriver {
         // SAFETY: names no memory but the group's buffers, which `self.buffers` keeps as long as the ring. `raw::fixed`
         // keeps the flags already set.
         unsafe { self.push(token, entry) };
-    }
-
-    /// Returns the slot of `key`, if it still belongs to that connection.
-    fn slot(&mut self, key: ConnKey) -> Option<&mut Slot> {
-        let slot = self.slots.get_mut(key.index as usize)?;
-        (slot.generation == key.generation && slot.state != SlotState::Free).then_some(slot)
     }
 
     fn cancel(&mut self, token: Token) {
@@ -281,28 +279,22 @@ impl UringDriver {
             return;
         }
         slot.state = SlotState::Closing;
-        let fd = slot.fd;
-        let entry = match direct {
-            true => opcode::Close::new(types::Fixed(fd as u32)).build(),
-            false => opcode::Close::new(types::Fd(fd)).build(),
+        let entry = match (direct, self.sockets.take(key.index)) {
+            (true, _) => opcode::Close::new(types::Fixed(key.index)).build(),
+            (false, Some(socket)) => opcode::Close::new(types::Fd(socket.into_raw_fd())).build(),
+            (false, None) => opcode::Nop::new().build(),
         };
-        // SAFETY: the slot owns the descriptor, and nothing else of it is in flight or will be.
+        // SAFETY: the slot owned the descriptor, and nothing else of it is in flight or will be.
         unsafe { self.ring.push(&entry.user_data(Token::new(Op::Close, key).pack())) };
         self.in_flight += 1;
     }
 
     /// Ends what the slots of an ended ring still hold: tasks are answered, regular descriptors closed.
     fn close_slots(&mut self) {
-        let direct = self.features.direct_descriptors;
         for task in self.colds.take_all_fd_tasks() {
             task(Err(io::ErrorKind::NotConnected.into()));
         }
-        for slot in self.slots.iter().filter(|slot| slot.state != SlotState::Free) {
-            if !direct && slot.state != SlotState::Closing {
-                // SAFETY: the slot owns this descriptor, and no close of it was submitted.
-                drop(unsafe { OwnedFd::from_raw_fd(slot.fd) });
-            }
-        }
+        drop(std::mem::take(&mut self.sockets));
     }
 
     fn on_close(&mut self, key: ConnKey, events: &mut Vec<Event>) {
@@ -389,9 +381,10 @@ impl Driver for UringDriver {
             let set = |socket: io::Result<SockRef<'_>>| drop(socket.map(|s| s.set_linger(Some(Duration::ZERO))));
             self.with_socket(key, Box::new(set));
         }
+        let fd = self.fd(key);
         let Some(slot) = self.slot(key).filter(|slot| slot.state == SlotState::Open) else { return };
         slot.state = SlotState::Ending;
-        let (fd, send, receive, receiving) = (slot.fd, slot.send, slot.receive_token(key), slot.receiving);
+        let (send, receive, receiving) = (slot.send, slot.receive_token(key), slot.receiving);
         let watching = slot.flags.has(WATCHING);
         if reset && direct {
             let value = std::ptr::from_ref(&LINGER_RESET).cast();
@@ -422,7 +415,7 @@ impl Driver for UringDriver {
         self.with_socket(key, task);
     }
 
-    fn view<'a>(&'a self, received: &'a Received) -> &'a [u8] {
+    fn view<'a>(&'a mut self, received: &'a mut Received) -> &'a mut [u8] {
         self.buffers.view(received)
     }
 

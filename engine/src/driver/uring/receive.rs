@@ -40,8 +40,8 @@ impl UringDriver {
                 slot.size_hint.large = false;
             }
         }
-        let (fd, token, large) = (slot.fd, slot.receive_token(key), slot.size_hint.large);
-        self.push_receive(token, fd, large, budget);
+        let (token, large) = (slot.receive_token(key), slot.size_hint.large);
+        self.push_receive(token, self.fd(key), large, budget);
     }
 
     pub(super) fn cancel_receive(&mut self, key: ConnKey) {

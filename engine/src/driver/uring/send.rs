@@ -7,7 +7,7 @@ use io_uring::{opcode, types};
 
 use super::UringDriver;
 use super::op::{Op, Token};
-use super::slot::{NO_SEND, SlotState};
+use super::slot::{NO_SEND, SlotState, slot_of};
 use crate::driver::Event;
 use crate::shared::key::ConnKey;
 use crate::shared::send_batch::{BATCH_SEGMENTS_MAX, Owned, Segment, SendBatch};
@@ -70,14 +70,13 @@ impl Sends {
 
 impl UringDriver {
     pub(super) fn send(&mut self, key: ConnKey, batch: SendBatch) {
-        let open = self.slot(key).is_some_and(|slot| slot.state == SlotState::Open && slot.send == NO_SEND);
-        debug_assert!(open, "a send needs an open connection without another one");
-        if !open {
-            return;
-        }
+        let slot = slot_of(&mut self.slots, key);
+        let open = slot.filter(|slot| slot.state == SlotState::Open && slot.send == NO_SEND);
+        debug_assert!(open.is_some(), "a send needs an open connection without another one");
+        let Some(slot) = open else { return };
         let fin_follows = batch.fin_follows;
         let number = self.sends.insert(batch);
-        self.slots[key.index as usize].send = number;
+        slot.send = number;
         self.submit_send(key, number);
         if fin_follows {
             self.prepare_shutdown(key);
@@ -85,7 +84,7 @@ impl UringDriver {
     }
 
     pub(super) fn submit_send(&mut self, key: ConnKey, number: u32) {
-        let fd = types::Fd(self.slots[key.index as usize].fd);
+        let fd = types::Fd(self.fd(key));
         let InFlight { batch: Some(batch), vector, .. } = &mut self.sends.entries[number as usize] else { return };
         let flags = flags(batch);
         let entry = if batch.rest.is_none() {
@@ -103,7 +102,7 @@ impl UringDriver {
     }
 
     pub(super) fn on_send(&mut self, key: ConnKey, result: i32, events: &mut Vec<Event>) {
-        let Some(slot) = self.slot(key).filter(|slot| slot.send != NO_SEND) else {
+        let Some(slot) = slot_of(&mut self.slots, key).filter(|slot| slot.send != NO_SEND) else {
             debug_assert!(false, "a send of a slot's former connection outlived it");
             return;
         };
@@ -119,11 +118,12 @@ impl UringDriver {
             _ => Err(-result),
         };
         self.sends.remove(number);
-        self.slots[key.index as usize].send = NO_SEND;
-        if !ending {
+        slot.send = NO_SEND;
+        if ending {
+            self.advance_close(key);
+        } else {
             events.push(Event::Sent { key, result: outcome });
         }
-        self.advance_close(key);
     }
 }
 

@@ -1,21 +1,23 @@
 //! One slot of a ring's file table: a connection's socket and its operations in flight.
 
 use std::collections::BTreeMap;
+use std::os::fd::AsRawFd;
 
+use super::UringDriver;
 use super::accept::Arriving;
 use super::buffer_size_hint::BufferSizeHint;
 use crate::shared::command::SocketTask;
 use crate::shared::fill::MemoryFill;
+use crate::shared::key::ConnKey;
 use crate::util::flags::Flags;
+use crate::util::pieces::Pieces;
 
 /// No send is in flight.
 pub(super) const NO_SEND: u32 = u32::MAX;
 
 /// A slot. Kept small, because most are idle; state that only some connections need, or only for a short time, is in
-/// [`Colds`].
+/// [`Colds`]. Its number is that of its direct descriptor.
 pub(super) struct Slot {
-    /// The number of the direct or regular descriptor.
-    pub(super) fd: i32,
     pub(super) generation: u32,
     /// Index into the table of sends, or `NO_SEND`.
     pub(super) send: u32,
@@ -29,7 +31,7 @@ pub(super) struct Slot {
     pub(super) size_hint: BufferSizeHint,
 }
 
-const _: () = assert!(size_of::<Slot>() <= 20);
+const _: () = assert!(size_of::<Option<Slot>>() <= 16);
 
 /// A poll for the peer's end is in flight.
 pub(super) const WATCHING: u8 = 1;
@@ -63,7 +65,6 @@ pub(super) enum SlotState {
 impl Slot {
     pub(super) fn free() -> Self {
         Self {
-            fd: -1,
             generation: 0,
             send: NO_SEND,
             sequence: 0,
@@ -82,6 +83,29 @@ impl Slot {
     /// Frees the slot for the next connection, which gets another generation.
     pub(super) fn release(&mut self, next_generation: u32) {
         *self = Self { generation: next_generation, sequence: self.sequence, ..Self::free() };
+    }
+}
+
+/// Returns the slot of `key`, if it still belongs to that connection.
+#[inline]
+pub(super) fn slot_of(slots: &mut Pieces<Slot>, key: ConnKey) -> Option<&mut Slot> {
+    let slot = slots.get_mut(key.index)?;
+    (slot.generation == key.generation && slot.state != SlotState::Free).then_some(slot)
+}
+
+impl UringDriver {
+    /// Returns the slot of `key`, if it still belongs to that connection.
+    pub(super) fn slot(&mut self, key: ConnKey) -> Option<&mut Slot> {
+        slot_of(&mut self.slots, key)
+    }
+
+    /// Returns the descriptor of `key` for entries that [`push`](UringDriver::push) queues: the direct one, or the
+    /// regular one, which is open until the close of the slot is submitted.
+    pub(super) fn fd(&self, key: ConnKey) -> i32 {
+        match self.features.direct_descriptors {
+            true => key.index as i32,
+            false => self.sockets.get(key.index).map_or(-1, AsRawFd::as_raw_fd),
+        }
     }
 }
 

@@ -17,7 +17,7 @@ impl UringDriver {
         slot.flags.set(WATCHING);
         // The kernel reports errors and hang-ups of every poll, the peer's FIN included. To look beyond a FIN that is
         // known the poll must go on, and then reports changes only.
-        let entry = opcode::PollAdd::new(types::Fd(slot.fd), libc::POLLRDHUP as u32).multi(!fin).build();
+        let entry = opcode::PollAdd::new(types::Fd(self.fd(key)), libc::POLLRDHUP as u32).multi(!fin).build();
         // SAFETY: names no memory; the slot is not closed before this has completed.
         unsafe { self.push(Token::new(Op::Watch, key), entry) };
     }

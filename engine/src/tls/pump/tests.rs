@@ -35,7 +35,7 @@ impl Ends {
     }
 
     fn sends(&mut self, from: usize, bytes: &[u8]) {
-        self.ends[from].encrypt(bytes, &mut self.wires[1 - from]).unwrap();
+        self.ends[from].encrypt(bytes, &mut Output::of(&mut self.wires[1 - from])).unwrap();
     }
 
     /// Delivers all bytes, in pieces of at most `most`.
@@ -88,6 +88,60 @@ fn both_ends_receive_everything_in_any_pieces() {
     }
 }
 
+/// Returns the lengths of the records that `bytes` are.
+fn records(mut bytes: &[u8]) -> Vec<usize> {
+    let mut lens = Vec::new();
+    while let [_, _, _, high, low, rest @ ..] = bytes {
+        lens.push(usize::from(u16::from_be_bytes([*high, *low])));
+        bytes = &rest[lens[lens.len() - 1]..];
+    }
+    lens
+}
+
+#[test]
+fn slices_are_encrypted_in_as_few_records_as_they_need() {
+    let long: Vec<u8> = (0..100_000_u32).map(|at| (at * 31 / 7) as u8).collect();
+    let table: [&[usize]; 9] = [
+        &[],
+        &[0, 5, 0],
+        &[4, 100],
+        &[4, 16_384],
+        &[4, 20_000],
+        &[16_384, 16_384],
+        &[10_000, 40_000, 1],
+        &[16_000, 384, 40_000],
+        &[100; 500],
+    ];
+    for version in VERSIONS {
+        let mut ends = Ends::shaken(version, usize::MAX);
+        for lens in table {
+            let mut rest = &long[..];
+            let slices: Vec<&[u8]> = lens.iter().map(|len| rest.split_off(..*len).expect("enough bytes")).collect();
+            let total = lens.iter().sum::<usize>();
+            let mut out = Vec::new();
+            ends.ends[SERVER].encrypt_slices(slices.into_iter(), &mut Output::of(&mut out)).unwrap();
+            assert_eq!(records(&out).len(), total.div_ceil(RECORD_PLAINTEXT_MAX), "{lens:?}");
+            assert!(out.len() <= encrypted_len_max(total));
+            ends.wires[CLIENT] = out;
+            ends.deliver(usize::MAX).unwrap();
+            assert!(std::mem::take(&mut ends.plain[CLIENT]) == long[..total], "the bytes differ");
+        }
+    }
+}
+
+#[test]
+fn the_plaintext_of_complete_records_is_estimated() {
+    for version in VERSIONS {
+        let mut ends = Ends::shaken(version, usize::MAX);
+        ends.sends(CLIENT, &[7; 40_000]);
+        let mut wire = std::mem::take(&mut ends.wires[SERVER]);
+        assert!((40_000..40_100).contains(&plain_len_max(&wire)));
+        wire.pop();
+        assert!((2 * RECORD_PLAINTEXT_MAX..2 * RECORD_PLAINTEXT_MAX + 100).contains(&plain_len_max(&wire)));
+        assert_eq!(plain_len_max(b"\x17\x03\x03\0\x05tide"), 0);
+    }
+}
+
 #[test]
 fn a_session_at_rest_keeps_no_bytes() {
     for version in VERSIONS {
@@ -117,7 +171,7 @@ fn each_end_can_close_first() {
             ends.sends(1 - first, b"an answer");
             ends.deliver(3).unwrap();
             assert_eq!(ends.plain[first], b"an answer");
-            assert!(ends.ends[first].encrypt(b"too late", &mut Vec::new()).is_err());
+            assert!(ends.ends[first].encrypt(b"too late", &mut Output::of(&mut Vec::new())).is_err());
         }
     }
 }

@@ -323,7 +323,7 @@ fn a_worker_that_ends_answers_its_attempts() {
     let address = sim.net.borrow_mut().listen(server(), Answer::Silent);
     let attempt = || {
         let request = ConnectRequest { address: address.into(), local: None, options: ConnectOptions::default() };
-        Attempt::new(request, false)
+        Attempt::new(request, false, None)
     };
     let (begun, late) = (attempt(), attempt());
     sim.worker_shared.post_now(Command::Connect(Arc::clone(&begun)));

@@ -40,7 +40,7 @@ fn members(mut setup: Setup, count: usize, everybody: &FanOut) -> Simulation {
 impl Simulation {
     /// Returns whether the worker has nothing left to do for fan-outs and nothing to send.
     fn is_at_rest(&self) -> bool {
-        let sent = || self.worker.conns.iter().flatten().all(|conn| conn.shared.outbound.lock().bytes() == 0);
+        let sent = || self.worker.conns.iter().all(|conn| conn.shared.outbound.lock().bytes() == 0);
         self.worker.deliveries.is_empty() && self.worker.backlogs.is_empty() && sent()
     }
 
@@ -107,9 +107,8 @@ fn a_member_that_rejoins_during_a_walk_gets_messages_in_order() {
     for setup in Setup::calm().both_placements() {
         let (everybody, room) = (fan_out(), fan_out());
         let mut sim = members(setup, OTHERS, &everybody);
-        let sender =
-            ByteSender { shared: Arc::clone(&sim.worker.conns.iter().flatten().next().expect("a member").shared) };
-        let others: Vec<_> = (sim.worker.conns.iter().flatten())
+        let sender = ByteSender { shared: Arc::clone(&sim.worker.conns.iter().next().expect("a member").shared) };
+        let others: Vec<_> = (sim.worker.conns.iter())
             .map(|conn| ByteSender { shared: Arc::clone(&conn.shared) })
             .map(|sender| room.join(&sender, MemberId::next(), JoinOptions::default()))
             .collect();

@@ -18,7 +18,7 @@ use crate::connection::Connection;
 use crate::driver::Driver;
 use crate::driver::sim::{Ending, Neighbour, Net, Script, SimConfig, SimDriver};
 use crate::error::ReceiveError;
-use crate::executor::{Executor, Local, RunQueue, Start, swap_local};
+use crate::executor::{Executor, Local, RunQueue, Start, label, swap_local};
 use crate::shared::command::Command;
 use crate::shared::signal::Signal;
 use crate::shared::wake_scope::WakeScope;
@@ -250,7 +250,7 @@ impl Simulation {
             let shared = Arc::clone(&connection.sender().shared);
             let future = handler(connection, stage);
             let notes_drop = NotesDrop(number, done.clone());
-            queue.spawn(shared, async move {
+            queue.spawn(shared, label::UNKNOWN, async move {
                 let _notes_drop = notes_drop;
                 future.await;
                 let now = done.now();
@@ -293,7 +293,7 @@ impl Simulation {
 
     fn tick(&mut self) {
         self.worker.tick().expect("the simulated driver does not fail");
-        for conn in self.worker.conns.iter().flatten() {
+        for conn in self.worker.conns.iter() {
             let bytes = conn.shared.inbound.lock().bytes();
             let finished = conn.shared.outbound.lock().check_open().is_err();
             assert_eq!(conn.shared.is_finished(), finished, "the flag for readers agrees with the queue");

@@ -40,7 +40,7 @@ impl<D: Driver> Worker<D> {
             Ok(bytes) => bytes,
             Err(error) => return self.on_file_failed(key, &error),
         };
-        match session.encrypt([&bytes[..]].into_iter(), bytes.len(), false) {
+        match session.encrypt([&bytes[..]].into_iter(), false) {
             Ok(out) => self.start_encrypted_send(key, batch_of(out, false, false)),
             Err(failure) => self.fail_session(key, &failure, false),
         }

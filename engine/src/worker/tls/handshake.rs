@@ -86,11 +86,7 @@ impl<D: Driver> Worker<D> {
     }
 
     pub(super) fn insert_session(&mut self, key: ConnKey, session: Box<Session>) {
-        let index = key.index as usize;
-        if self.tls.all.len() <= index {
-            self.tls.all.resize_with(index + 1, || None);
-        }
-        self.tls.all[index] = Some(session);
+        drop(self.tls.all.put(key.index, session));
         if let Some(conn) = self.conn(key) {
             conn.flags.set(ENCRYPTED);
         }
@@ -129,9 +125,7 @@ impl<D: Driver> Worker<D> {
     /// Forgets the session of a closed connection.
     pub(in crate::worker) fn remove_session(&mut self, key: ConnKey) {
         self.end_handshake(key);
-        if let Some(session) = self.tls.all.get_mut(key.index as usize) {
-            *session = None;
-        }
+        drop(self.tls.all.take(key.index));
     }
 }
 
@@ -219,11 +213,12 @@ impl<D: Driver> Worker<D> {
         let shared = Arc::clone(&conn.shared);
         shared.set_lifetime_deadline(NEVER);
         shared.set_tls(info);
-        let waker = self.push_plain(key, plain.into());
+        let plain_bytes = plain.len();
+        let (waker, paused) = self.push_plain(key, plain.into(), plain_bytes);
         if is_inbound {
             self.start_handler(shared);
         }
-        if self.pause_if_over_high(key) {
+        if paused {
             self.cancel_receive_if_armed(key);
             self.watch_end(key);
         } else {

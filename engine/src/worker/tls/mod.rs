@@ -16,10 +16,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::Waker;
 
-use bytes::Bytes;
-
 use super::peer_end::note_peer_end;
-use super::receive::LEASE_BYTES_MIN;
 use super::{COUNTED_PAUSED, Phase, Receive, SENDING, Worker};
 use crate::clock::{Clock, NEVER, RecentTick};
 use crate::driver::{Driver, Received};
@@ -29,15 +26,14 @@ use crate::shared::file_part::FilePart;
 use crate::shared::inbound::End;
 use crate::shared::key::ConnKey;
 use crate::shared::outbound::Fin;
-use crate::shared::send_batch::{Segment, SendBatch};
+use crate::shared::send_batch::SendBatch;
 use crate::tls::client_handshake::ClientHandshake;
-use crate::tls::pump::{Failure, Pump, encrypted_len_max};
+use crate::tls::pump::{Failure, Output, Pump, encrypted_len_max};
 use crate::tls::server::CurrentConfig;
 use crate::util::buffer_pool::Buffer;
-use crate::util::contained::Contained;
+use crate::util::pieces::Pieces;
 use crate::worker::progress::first_check;
 
-mod buffers;
 mod files;
 mod handshake;
 
@@ -45,7 +41,7 @@ mod handshake;
 #[derive(Default)]
 pub(super) struct Sessions {
     /// The sessions by the numbers of their connections.
-    all: Vec<Option<Box<Session>>>,
+    all: Pieces<Box<Session>>,
     /// The configuration of each listener; `None` for one without TLS.
     listeners: Vec<Option<CurrentConfig>>,
     /// Handshakes in progress.
@@ -107,37 +103,25 @@ impl Session {
         })
     }
 
-    /// Encrypts `len` bytes, behind the control that waits. With `last` close_notify follows in the same send.
-    fn encrypt<'a>(
-        &mut self,
-        slices: impl Iterator<Item = &'a [u8]>,
-        len: usize,
-        last: bool,
-    ) -> Result<Buffer, Failure> {
-        let space = self.control.len() + encrypted_len_max(len);
-        let mut buffer = match self.control.is_empty() {
-            true => buffers::take(space),
-            false => std::mem::take(&mut self.control).into(),
+    /// Encrypts the bytes of slices, behind the control that waits. With `last` close_notify follows in the same send.
+    fn encrypt<'a>(&mut self, slices: impl Iterator<Item = &'a [u8]> + Clone, last: bool) -> Result<Buffer, Failure> {
+        let len = slices.clone().map(<[u8]>::len).sum();
+        let before = self.control.len();
+        let mut buffer = match before {
+            0 => Buffer::with_room(encrypted_len_max(len)),
+            _ => std::mem::take(&mut self.control).into(),
         };
-        let out = buffer.vec_mut();
-        for plain in slices {
-            self.pump.encrypt(plain, out)?;
-        }
+        self.pump.encrypt_slices(slices, &mut Output::behind(before, buffer.vec_mut()))?;
         if last {
-            self.pump.close(out)?;
+            self.pump.close(buffer.vec_mut())?;
         }
         Ok(buffer)
     }
 }
 
-/// Returns the send of encrypted bytes, which a FIN follows at once if `fin_follows`. Its memory goes back to the pool
-/// that it came from.
+/// Returns the send of encrypted bytes, which the FIN follows at once if `fin_follows`.
 fn batch_of(bytes: Buffer, more_follows: bool, fin_follows: bool) -> SendBatch {
-    let first = match buffers::is_large(&bytes) {
-        true => Segment::Shared(Contained::new(Bytes::from_owner(buffers::Large(bytes.into_vec())))),
-        false => bytes.into(),
-    };
-    SendBatch { more_follows, fin_follows, ..SendBatch::single(first) }
+    SendBatch { more_follows, fin_follows, ..SendBatch::single(bytes.into()) }
 }
 
 impl Sessions {
@@ -147,7 +131,7 @@ impl Sessions {
     }
 
     fn get(&mut self, key: ConnKey) -> Option<&mut Session> {
-        self.all.get_mut(key.index as usize)?.as_deref_mut()
+        Some(&mut **self.all.get_mut(key.index)?)
     }
 
     /// Returns whether no handshake can go on.
@@ -159,13 +143,13 @@ impl Sessions {
 /// # Receiving
 impl<D: Driver> Worker<D> {
     /// Decrypts received bytes into the inbound buffer.
-    pub(super) fn on_received_encrypted(&mut self, key: ConnKey, data: Received, more: bool) {
+    pub(super) fn on_received_encrypted(&mut self, key: ConnKey, mut data: Received, more: bool) {
         let now = self.worker_shared.clock.now();
         let Some(session) = self.tls.get(key) else { return self.driver.recycle(data) };
-        let Some(conn) = self.conns.get_mut(key.index as usize).and_then(Option::as_mut) else {
+        let Some(conn) = self.conns.get_mut(key.index) else {
             return self.driver.recycle(data);
         };
-        let bytes = self.driver.view(&data);
+        let bytes = self.driver.view(&mut data);
         let len = bytes.len();
         self.worker_shared.counters.received_bytes_total.add(len as u64);
         self.worker_shared.counters.chunks_total.add(1);
@@ -183,18 +167,11 @@ impl<D: Driver> Worker<D> {
             }
             return;
         }
-        let mut chunk = if len >= LEASE_BYTES_MIN {
-            self.driver.lease(data)
-        } else {
-            let chunk = Chunk::copied(bytes);
-            self.driver.recycle(data);
-            chunk
-        };
-        let mut plain = Buffer::default();
-        let received = session.pump.receive(&mut chunk, plain.vec_mut(), &mut session.control);
-        drop(chunk);
-        let waker = self.push_plain(key, plain);
-        let paused = self.pause_if_over_high(key);
+        let mut plain = Buffer::with_room(session.pump.plain_len_max(bytes));
+        plain.vec_mut().clear();
+        let received = session.pump.receive(bytes, plain.vec_mut(), &mut session.control);
+        self.driver.recycle(data);
+        let (waker, paused) = self.push_plain(key, plain, len);
         match received {
             Ok(()) => {
                 if !more {
@@ -209,25 +186,18 @@ impl<D: Driver> Worker<D> {
         waker.into_iter().for_each(Waker::wake);
     }
 
-    /// Queues plaintext for the handler. Returns the waker of a waiting reader.
-    fn push_plain(&mut self, key: ConnKey, plain: Buffer) -> Option<Waker> {
-        if plain.is_empty() {
-            return None;
-        }
-        let shared = &self.conn(key)?.shared;
-        let mut inbound = shared.inbound.lock();
-        let reader = shared.take_reader(&mut inbound);
-        if plain.len() >= COALESCE_BYTES_MAX || !inbound.try_extend_last(&plain) {
+    /// Queues the plaintext that these bytes of records have completed for the handler, and pauses receiving at the high
+    /// mark. Returns the waker of a waiting reader, and whether receiving is paused.
+    fn push_plain(&mut self, key: ConnKey, plain: Buffer, record_bytes: usize) -> (Option<Waker>, bool) {
+        let marks = self.worker_shared.inbound;
+        let Some(conn) = self.conns.get_mut(key.index) else { return (None, false) };
+        let mut inbound = conn.shared.inbound.lock();
+        // A slow peer shows that it lives long before its record is complete.
+        inbound.count_records(record_bytes, plain.len());
+        let reader = if plain.is_empty() { None } else { conn.shared.take_reader(&mut inbound) };
+        if !plain.is_empty() && (plain.len() >= COALESCE_BYTES_MAX || !inbound.try_extend_last(&plain)) {
             inbound.push(Chunk::from(plain));
         }
-        reader
-    }
-
-    /// Pauses receiving at the high mark. Returns whether it is paused.
-    fn pause_if_over_high(&mut self, key: ConnKey) -> bool {
-        let marks = self.worker_shared.inbound;
-        let Some(conn) = self.conns.get_mut(key.index as usize).and_then(Option::as_mut) else { return false };
-        let mut inbound = conn.shared.inbound.lock();
         let newly = inbound.is_over_high(&marks) && !inbound.is_paused();
         if newly {
             inbound.pause();
@@ -240,7 +210,7 @@ impl<D: Driver> Worker<D> {
                 self.worker_shared.counters.paused.add(1);
             }
         }
-        paused
+        (reader, paused)
     }
 
     fn cancel_receive_if_armed(&mut self, key: ConnKey) {
@@ -277,7 +247,7 @@ impl<D: Driver> Worker<D> {
 impl<D: Driver> Worker<D> {
     /// Encrypts a batch and starts its send, or holds it while control is in flight.
     pub(super) fn send_encrypted(&mut self, key: ConnKey, mut batch: SendBatch) {
-        let Some(conn) = self.conns.get_mut(key.index as usize).and_then(Option::as_mut) else { return };
+        let Some(conn) = self.conns.get_mut(key.index) else { return };
         // After the end of the queue nothing can follow but the close.
         let last = conn.shared.outbound.lock().is_last_batch();
         let sending = conn.flags.has(SENDING);
@@ -294,7 +264,7 @@ impl<D: Driver> Worker<D> {
             return self.send_file(key, part);
         }
         let more_follows = batch.more_follows;
-        match session.encrypt(batch.slices(), batch.remaining(), last) {
+        match session.encrypt(batch.slices(), last) {
             Ok(encrypted) => {
                 drop(batch);
                 self.start_encrypted_send(key, batch_of(encrypted, more_follows, false));
@@ -305,7 +275,7 @@ impl<D: Driver> Worker<D> {
 
     /// Sends control, unless a send is in flight, which is then followed by it.
     pub(super) fn send_control(&mut self, key: ConnKey) {
-        let Some(conn) = self.conns.get_mut(key.index as usize).and_then(Option::as_mut) else { return };
+        let Some(conn) = self.conns.get_mut(key.index) else { return };
         if conn.flags.has(SENDING) || conn.phase == Phase::Closing {
             return;
         }
@@ -322,8 +292,7 @@ impl<D: Driver> Worker<D> {
     fn start_encrypted_send(&mut self, key: ConnKey, batch: SendBatch) {
         let now = self.worker_shared.clock.now();
         let Some(conn) = self.conn(key) else { return };
-        conn.flags.set(SENDING);
-        let due = conn.begin_stall_timeout(now);
+        let due = conn.begin_send(now);
         self.start_send(key, batch, due);
     }
 

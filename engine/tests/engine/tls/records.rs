@@ -118,6 +118,56 @@ fn small_records_are_as_good_as_large_ones() {
     );
 }
 
+/// The head and the payload of a message are encrypted together, in as few records as their bytes need.
+#[test]
+fn a_head_shares_a_record_with_its_payload() {
+    // With TLS 1.2 every record of this type is data. AES-GCM adds a nonce and a tag to the plaintext.
+    const DATA: u8 = 23;
+    const ADDED_BYTES: usize = 8 + 16;
+    let authority = Authority::new();
+    let config = Arc::new(authority.client(VERSIONS[1]));
+    on_every_engine(|setup| {
+        for (head, payload, records) in
+            [(4, 100, 1), (100, 8000, 1), (4, 16_384, 2), (300, 20_000, 2), (16_384, 5000, 2)]
+        {
+            let (running, address) =
+                start_tls(setup.config.clone(), authority.server(), move |mut connection: Connection| async move {
+                    let all = pattern(head + payload);
+                    let (head, payload) = all.split_at(head);
+                    connection.receive().await.unwrap();
+                    connection.sender().append_with(head, payload.to_vec().into()).unwrap();
+                    let _ = connection.receive().await;
+                });
+            let mut client = client(address, &config);
+            client.write_all(b"go").unwrap();
+            let (mut raw, mut lens) = (Vec::new(), Vec::new());
+            while lens.iter().sum::<usize>() < head + payload {
+                let start = raw.len();
+                raw.resize(start + 5, 0);
+                client.sock.read_exact(&mut raw[start..]).unwrap();
+                assert_eq!(raw[start], DATA);
+                let len = usize::from(u16::from_be_bytes([raw[start + 3], raw[start + 4]]));
+                raw.resize(start + 5 + len, 0);
+                client.sock.read_exact(&mut raw[start + 5..]).unwrap();
+                lens.push(len - ADDED_BYTES);
+            }
+            assert_eq!(lens.len(), records, "{head} and {payload} bytes in records of {lens:?}");
+            let mut plain = Vec::new();
+            while !raw.is_empty() {
+                let used = client.conn.read_tls(&mut &raw[..]).unwrap();
+                raw.drain(..used);
+                let state = client.conn.process_new_packets().unwrap();
+                let mut piece = vec![0; state.plaintext_bytes_to_read()];
+                client.conn.reader().read_exact(&mut piece).unwrap();
+                plain.extend(piece);
+            }
+            assert!(plain == pattern(head + payload), "the bytes differ");
+            close(&mut client).unwrap();
+            finish(running);
+        }
+    });
+}
+
 /// Each byte is a record, and many of them arrive together.
 #[test]
 fn records_of_one_byte() {

@@ -121,6 +121,13 @@ fn the_task_of_an_echo_is_small() {
         }
         Ok(())
     });
+    let borrows = task_bytes(|mut ws: WebSocket| async move {
+        let sender = ws.sender();
+        while let Some(message) = ws.recv_ref().await? {
+            sender.send_ref(&message).await?;
+        }
+        Ok(())
+    });
     let hub = Hub::<()>::default();
     let captures = task_bytes(async move |mut ws: WebSocket| {
         while let Some(message) = ws.recv().await? {
@@ -131,5 +138,6 @@ fn the_task_of_an_echo_is_small() {
     });
     assert!(plain <= 152, "{plain} bytes");
     assert!(closure <= 160, "{closure} bytes");
+    assert!(borrows <= 112, "{borrows} bytes");
     assert!(captures <= 168, "{captures} bytes");
 }

@@ -1,0 +1,108 @@
+//! A per-thread pool of large buffers, for the plaintext and the ciphertext of large records.
+//!
+//! The heap of a thread that allocates and frees them for each message shrinks and grows all the time, with a page
+//! fault for every 4 KiB. A thread keeps no more buffers than it has taken, so other large buffers are freed as before.
+
+use std::cell::RefCell;
+
+use super::{BUFFER_BYTES_MAX, Boxed, Buffer};
+
+/// Maximum total capacity kept per thread, in bytes: two buffers for each of the records of a busy tick.
+const POOL_BYTES_MAX: usize = 1024 * 1024;
+/// A larger buffer is freed.
+const LARGE_BYTES_MAX: usize = 512 * 1024;
+/// New buffers have a multiple of this size, so that one for ciphertext fits for its plaintext and the other way round.
+const GRAIN_BYTES: usize = 4096;
+
+struct Pool {
+    buffers: Vec<Boxed>,
+    /// The sum of their capacities.
+    bytes: usize,
+    /// Buffers that were taken and not given back. Some are given back on another thread.
+    taken: usize,
+}
+
+thread_local! {
+    static POOL: RefCell<Pool> = const { RefCell::new(Pool { buffers: Vec::new(), bytes: 0, taken: 0 }) };
+}
+
+impl Buffer {
+    /// Returns a buffer with room for about `space` bytes. A large one holds what is left from its last use.
+    pub(crate) fn with_room(space: usize) -> Self {
+        if space <= BUFFER_BYTES_MAX {
+            return Self::default();
+        }
+        let taken = POOL.try_with(|pool| {
+            let mut pool = pool.borrow_mut();
+            pool.taken += 1;
+            // One that is too small makes room for the new one.
+            let fitting = pool.buffers.iter().rposition(|buffer| buffer.capacity() >= space);
+            let at = fitting.or_else(|| pool.buffers.len().checked_sub(1))?;
+            let buffer = pool.buffers.swap_remove(at);
+            pool.bytes -= buffer.capacity();
+            Some(buffer).filter(|buffer| buffer.capacity() >= space)
+        });
+        let new = || Box::new(Vec::with_capacity(space.next_multiple_of(GRAIN_BYTES)));
+        Self(Some(taken.ok().flatten().unwrap_or_else(new)))
+    }
+}
+
+/// Gives the memory of a large buffer to the pool, if this thread has taken as many.
+pub(super) fn give(buffer: Boxed) {
+    if buffer.capacity() > LARGE_BYTES_MAX {
+        return;
+    }
+    // An error means that the thread is ending; the buffer is then freed.
+    let _ = POOL.try_with(|pool| {
+        let mut pool = pool.borrow_mut();
+        if pool.taken > 0 && pool.bytes + buffer.capacity() <= POOL_BYTES_MAX {
+            pool.taken -= 1;
+            pool.bytes += buffer.capacity();
+            pool.buffers.push(buffer);
+        }
+    });
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    fn kept() -> usize {
+        POOL.with(|pool| pool.borrow().buffers.len())
+    }
+
+    #[test]
+    fn a_large_buffer_is_used_again_as_it_was_left() {
+        let mut buffer = Buffer::with_room(20_000);
+        buffer.vec_mut().extend_from_slice(b"the last use");
+        let address = buffer.as_ptr();
+        drop(buffer);
+        assert!(Buffer::with_room(BUFFER_BYTES_MAX).is_empty());
+        let buffer = Buffer::with_room(20_400);
+        assert_eq!((buffer.as_ptr(), &buffer[..]), (address, &b"the last use"[..]));
+        // One that is too small is replaced.
+        drop(buffer);
+        let buffer = Buffer::with_room(100_000);
+        assert!(buffer.is_empty() && buffer.capacity() >= 100_000);
+        assert_eq!(kept(), 0);
+    }
+
+    #[test]
+    fn no_more_buffers_are_kept_than_were_taken() {
+        drop(Buffer::from(vec![0; 20_000]));
+        assert_eq!(kept(), 0);
+        let taken = Buffer::with_room(20_000);
+        drop([(); 2].map(|()| Buffer::from(vec![0; 20_000])));
+        assert_eq!(kept(), 1);
+        drop(taken);
+        assert_eq!(kept(), 1);
+    }
+
+    #[test]
+    fn the_pool_of_a_thread_is_bounded() {
+        let huge = Buffer::with_room(LARGE_BYTES_MAX + 1);
+        let buffers: Vec<_> = (0..100).map(|_| Buffer::with_room(20_000)).collect();
+        drop((huge, buffers));
+        assert_eq!(kept(), POOL_BYTES_MAX / 20_480);
+    }
+}
