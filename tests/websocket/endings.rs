@@ -244,7 +244,8 @@ fn closed_completes_when_the_peer_breaks_a_rule() {
 /// Once a WebSocket is closed the connection ends, although the handler holds it.
 #[test]
 fn a_closed_websocket_holds_no_peer() {
-    let byes: [(&str, fn(&mut Client)); 4] = [
+    type Bye = fn(&mut Client);
+    let byes: [(&str, Bye); 4] = [
         ("the peer closes", |client| {
             client.write(&close_frame(4000, "bye"));
             client.expect_close(4000);

@@ -34,10 +34,8 @@ use crate::serve::task::closing_frame;
 /// ```
 pub(super) struct Record<H: EventHandler> {
     session: Resting,
-    phase: Phase,
     flow: Flow<H>,
-    /// `Some` from `on_open` to `on_close`.
-    state: Option<H::State>,
+    phase: Phase<H::State>,
 }
 
 /// The session between two polls.
@@ -67,17 +65,44 @@ const SHORT_BYTES_MAX: u64 = (COPY_BYTES_MAX - FRAME_HEADER_BYTES_MAX) as u64;
 /// Maximum chunks in a row before other connections are served, as for async handlers.
 const CHUNKS_MAX: u8 = 8;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
+/// What the application has of the connection: its state exists from `on_open` to `on_close`. In one enum with the
+/// phase, which takes a word less than next to it.
+enum Phase<S> {
     New,
-    Open,
-    Closing,
+    Open(S),
+    /// `on_open` has failed, and the close frame is due.
+    Refused,
+    /// The close frame is sent or underway.
+    Closing(S),
+    /// As `Closing`, without state.
+    Over,
+}
+
+impl<S> Phase<S> {
+    fn state_mut(&mut self) -> Option<&mut S> {
+        match self {
+            Self::Open(state) | Self::Closing(state) => Some(state),
+            Self::New | Self::Refused | Self::Over => None,
+        }
+    }
+
+    fn begin_closing(&mut self) {
+        *self = self.take_state().map_or(Self::Over, Self::Closing);
+    }
+
+    /// Takes the state. Nothing is delivered any more.
+    fn take_state(&mut self) -> Option<S> {
+        match std::mem::replace(self, Self::Over) {
+            Self::Open(state) | Self::Closing(state) => Some(state),
+            Self::New | Self::Refused | Self::Over => None,
+        }
+    }
 }
 
 impl<H: EventHandler> Record<H> {
     pub(super) fn new(mut session: Box<Session>) -> Self {
         session.surface_control_frames();
-        Self { session: rest(session), phase: Phase::New, flow: Flow::new(), state: None }
+        Self { session: rest(session), flow: Flow::new(), phase: Phase::New }
     }
 
     /// Serves the connection as far as possible. Ready once it has ended and everything of it is dropped.
@@ -85,7 +110,7 @@ impl<H: EventHandler> Record<H> {
     pub(super) fn poll(&mut self, handler: &H, cx: &mut Context<'_>) -> Poll<()> {
         let mut left = Left::default();
         if let Resting::Idle(idle) = &self.session
-            && self.phase == Phase::Open
+            && matches!(self.phase, Phase::Open(_))
             && idle.is_open()
             && self.flow.is_at_rest()
         {
@@ -181,7 +206,7 @@ impl<H: EventHandler> Record<H> {
                     left.refuses_text = true;
                     return Poll::Ready(());
                 };
-                let Some(state) = &mut self.state else { return Poll::Ready(()) };
+                let Phase::Open(state) = &mut self.phase else { return Poll::Ready(()) };
                 let mut ws = EventSocket { handler, around, flow: &mut self.flow, waker: cx.waker() };
                 if let Err(error) = handler.on_message(&mut ws, state, message) {
                     fail(&mut self.flow, around.sender.peer_addr(), error);
@@ -202,7 +227,7 @@ impl<H: EventHandler> Record<H> {
     }
 
     fn poll_phase(&mut self, session: &mut Session, handler: &H, cx: &mut Context<'_>) -> Poll<()> {
-        if self.phase == Phase::New {
+        if matches!(self.phase, Phase::New) {
             self.open(session, handler, cx.waker());
         }
         if self.flow.has(HAS_MAILBOX) {
@@ -212,10 +237,9 @@ impl<H: EventHandler> Record<H> {
             if self.flow.needs_attention() && !ready!(self.poll_attention(session, handler, cx)) {
                 break;
             }
-            let delivered = if self.phase == Phase::Open {
-                let (flow, state, waker) = (&mut self.flow, &mut self.state, cx.waker());
+            let delivered = if let Phase::Open(state) = &mut self.phase {
+                let (flow, waker) = (&mut self.flow, cx.waker());
                 let call = |arrived: Arrived<'_>, around: Around<'_>| {
-                    let Some(state) = state else { return Ok(()) };
                     // Another sender can have queued the close frame; messages go on until the peer's.
                     let mut ws = EventSocket { handler, around, flow, waker };
                     match arrived {
@@ -232,7 +256,9 @@ impl<H: EventHandler> Record<H> {
                 Ok(Some(Ok(()))) => {}
                 Ok(Some(Err(error))) => self.fail(session, error),
                 Ok(None) => break,
-                Err(error) if self.phase == Phase::Open => self.on_error(session, handler, cx.waker(), error),
+                Err(error) if matches!(self.phase, Phase::Open(_)) => {
+                    self.on_error(session, handler, cx.waker(), error)
+                }
                 // An error of a control handler leaves the connection as it was.
                 Err(_) if !session.is_over() => {}
                 Err(error) => {
@@ -246,10 +272,10 @@ impl<H: EventHandler> Record<H> {
     }
 
     fn open(&mut self, session: &Session, handler: &H, waker: &Waker) {
-        self.phase = Phase::Open;
+        self.phase = Phase::Refused;
         let mut ws = EventSocket { handler, around: session.around(), flow: &mut self.flow, waker };
         match handler.on_open(&mut ws) {
-            Ok(state) => self.state = Some(state),
+            Ok(state) => self.phase = Phase::Open(state),
             Err(error) => self.fail(session, error),
         }
     }
@@ -262,7 +288,7 @@ impl<H: EventHandler> Record<H> {
         waker: &Waker,
         call: impl FnOnce(&mut EventSocket<'_, H>, &mut H::State) -> Result,
     ) {
-        let Some(state) = &mut self.state else { return };
+        let Some(state) = self.phase.state_mut() else { return };
         let mut ws = EventSocket { handler, around: session.around(), flow: &mut self.flow, waker };
         if let Err(error) = call(&mut ws, state) {
             self.fail(session, error);
@@ -321,7 +347,7 @@ impl<H: EventHandler> Record<H> {
         let frame = self.flow.extra().and_then(|extra| extra.close.as_ref());
         let begun = ready!(session.poll_begin_close(cx, frame));
         self.flow.clear(CLOSE_DUE | FULL | PAUSED);
-        self.phase = Phase::Closing;
+        self.phase.begin_closing();
         Poll::Ready(begun.unwrap_or(false))
     }
 
@@ -341,7 +367,7 @@ impl<H: EventHandler> Record<H> {
 
     /// Calls `on_close`, then drops what the application has of the connection.
     fn close(&mut self, session: &Session, handler: &H) {
-        if let Some(state) = self.state.take() {
+        if let Some(state) = self.phase.take_state() {
             let error = self.flow.extra().and_then(|extra| extra.error.as_ref());
             handler.on_close(state, &CloseEvent::new(session, error));
         }
@@ -356,7 +382,7 @@ impl<H: EventHandler> Record<H> {
             attachments.note_panic();
         }
         session.close_at_end(CloseCode::INTERNAL_ERROR);
-        let (state, flow) = (self.state.take(), &mut self.flow);
+        let (state, flow) = (self.phase.take_state(), &mut self.flow);
         let dropped = catch_unwind(AssertUnwindSafe(|| {
             drop(state);
             flow.end();

@@ -72,8 +72,24 @@ pub(super) mod tests {
         }
     }
 
+    /// A handler whose state is a pointer.
+    enum Pointer {}
+
+    impl EventHandler for Pointer {
+        type State = Option<Box<u8>>;
+
+        fn on_open(&self, _ws: &mut EventSocket<'_, Self>) -> Result<Self::State> {
+            Ok(None)
+        }
+
+        fn on_message(&self, _ws: &mut EventSocket<'_, Self>, _: &mut Self::State, _message: MessageRef<'_>) -> Result {
+            Ok(())
+        }
+    }
+
     #[test]
     fn a_place_holds_little_beside_the_state() {
         assert!(size_of::<Option<Record<Nothing>>>() <= 48);
+        assert!(size_of::<Option<Record<Pointer>>>() <= 56);
     }
 }

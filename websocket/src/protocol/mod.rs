@@ -51,8 +51,8 @@
 //! Compressed messages (RFC 7692) are inflated and come out as if they had arrived in pieces.
 //!
 //! The protocol holds no input: when [`Protocol::receive`] reports no event, it has consumed everything. Invariants: no
-//! heap unless a message or a frame has arrived in part; every byte is unmasked, checked and copied at most once; memory
-//! grows with what arrives.
+//! heap unless a message or a frame has arrived in part; every byte is unmasked, checked and copied at most once;
+//! memory grows with what arrives.
 
 mod assembler;
 mod cold_input;
