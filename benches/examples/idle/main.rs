@@ -5,8 +5,8 @@
 //! cargo run --release --example idle -- --connections 100000 --style events --active 1000 --broadcast
 //! ```
 //! The server runs in this process and all clients in another one, so the memory of the server is measured without
-//! theirs. Both processes hold their connections as direct descriptors: the limit of open files bounds the file table of
-//! each ring, and each process starts as many rings as it needs.
+//! theirs. Both processes hold their connections as direct descriptors: the limit of open files bounds the file table
+//! of each ring, and each process starts as many rings as it needs.
 
 mod client;
 mod report;
