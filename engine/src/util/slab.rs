@@ -6,7 +6,7 @@ use crate::util::pieces::Pieces;
 const WORD: u32 = u64::BITS;
 
 /// A table that chooses the number of each entry: the lowest free one of 64 neighbours, and nearly always one that was
-/// in use before. Adding and removing an entry take constant time. In addition to the memory of [`Pieces`] a place
+/// in use before. Adding and removing an entry take constant time. In addition to the memory of the pieces a place
 /// takes a bit.
 ///
 /// For crates that keep something for each connection of a thread; not part of the public API.
