@@ -80,7 +80,7 @@ fn a_write_deadline_with_nothing_queued_does_nothing() {
         Script { starts_at: Duration::ZERO, ..talker(Vec::new()) },
         |connection, stage| async move {
             connection.set_write_deadline(Some(stage.instant(SECOND)));
-            stage.sleep(&connection, 2 * SECOND).await;
+            stage.let_pass(&connection, 2 * SECOND).await;
             assert!(stage.send(&connection, b"still open".to_vec()).await);
         },
     );
@@ -101,7 +101,7 @@ fn the_write_timeout_is_renewed_by_progress() {
             assert_eq!(connection.sender().flush().await, Ok(()));
             assert!(stage.now() > 10 * SECOND, "too fast to show anything");
             // With nothing queued the timeout does not apply.
-            stage.sleep(&connection, 60 * SECOND).await;
+            stage.let_pass(&connection, 60 * SECOND).await;
             assert!(stage.send(&connection, pattern(10)).await);
         });
         assert_eq!(sim.net.borrow().peers[0].received.len(), 20 * 90 + 10);
@@ -114,7 +114,7 @@ fn the_write_timeout_ends_a_stuck_connection() {
     for setup in Setup::calm().both_placements() {
         let sim = run(setup, silent(), |mut connection, stage| async move {
             connection.set_write_timeout(Some(2 * SECOND));
-            stage.sleep(&connection, 10 * SECOND).await;
+            stage.let_pass(&connection, 10 * SECOND).await;
             assert!(stage.send(&connection, pattern(90)).await);
             assert!(stage.receive(&mut connection).await.is_none());
         });
@@ -130,11 +130,11 @@ fn the_write_timeout_may_change_while_a_send_is_in_flight() {
     for setup in Setup::calm().both_placements() {
         let sim = run(setup, silent(), |mut connection, stage| async move {
             assert!(stage.send(&connection, pattern(90)).await);
-            stage.sleep(&connection, SECOND).await;
+            stage.let_pass(&connection, SECOND).await;
             connection.set_write_timeout(Some(2 * SECOND));
-            stage.sleep(&connection, SECOND).await;
+            stage.let_pass(&connection, SECOND).await;
             connection.set_write_timeout(None);
-            stage.sleep(&connection, 60 * SECOND).await;
+            stage.let_pass(&connection, 60 * SECOND).await;
             connection.set_write_timeout(Some(3 * SECOND));
             assert!(stage.receive(&mut connection).await.is_none());
         });
@@ -218,7 +218,7 @@ fn the_linger_timeout_counts_from_the_fin() {
         setup.config.linger_timeout = 5 * SECOND;
         let script = Script { ending: Ending::Silence, ..talker(Vec::new()) };
         let sim = run(setup, script, |connection, stage| async move {
-            stage.sleep(&connection, 30 * SECOND).await;
+            stage.let_pass(&connection, 30 * SECOND).await;
             append_all(&connection, 50);
         });
         let net = sim.net.borrow();
@@ -294,7 +294,7 @@ fn an_idle_timeout_counts_from_its_setting() {
             let mut setup = setup;
             setup.config.idle_timeout = before;
             let sim = run(setup, silent(), |mut connection, stage| async move {
-                stage.sleep(&connection, 50 * SECOND).await;
+                stage.let_pass(&connection, 50 * SECOND).await;
                 connection.set_idle_timeout(Some(15 * SECOND));
                 assert!(stage.receive(&mut connection).await.is_none());
             });

@@ -118,7 +118,9 @@ impl Stage {
         self.epoch + self.now() + after
     }
 
-    async fn sleep(&self, connection: &Connection, duration: Duration) {
+    /// Waits for this long on the simulated clock, which the simulation moves as soon as nothing else is due: no real
+    /// time passes.
+    async fn let_pass(&self, connection: &Connection, duration: Duration) {
         connection.timer().sleep_until(self.instant(duration)).await;
     }
 

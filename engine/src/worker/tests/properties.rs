@@ -175,7 +175,7 @@ pub(super) async fn play(role: Role, mut connection: Connection, stage: Stage) {
         Role::Echo => stage.echo(connection).await,
         Role::Endpoint => endpoints::echo(connection, stage).await,
         Role::Slow(pause) => loop {
-            stage.sleep(&connection, pause).await;
+            stage.let_pass(&connection, pause).await;
             let Some(bytes) = stage.receive(&mut connection).await else { return };
             if !stage.send(&connection, bytes).await {
                 return;
@@ -304,7 +304,7 @@ fn a_stalled_connection_does_not_starve_others() {
             setup.sim.receive_budget = seed % 2 == 0;
             let mut sim = Simulation::new(setup, |connection, stage| async move {
                 if Net::peer_of(connection.peer_addr()) == 0 {
-                    stage.sleep(&connection, Duration::from_secs(3600)).await;
+                    stage.let_pass(&connection, Duration::from_secs(3600)).await;
                 } else {
                     stage.echo(connection).await;
                 }

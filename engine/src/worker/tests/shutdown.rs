@@ -20,7 +20,7 @@ fn the_farewell_is_the_last_thing_sent() {
             let mut piece = 0u8;
             while stage.send(&connection, vec![piece; 7]).await {
                 piece = piece.wrapping_add(1) % 90;
-                stage.sleep(&connection, Duration::from_millis(20)).await;
+                stage.let_pass(&connection, Duration::from_millis(20)).await;
             }
             assert!(matches!(connection.sender().append(|_| ()), Err(SendError::Finished)), "nothing follows");
             assert!(connection.is_draining());
@@ -157,7 +157,7 @@ fn a_connection_sends_one_fin() {
     for setup in Setup::calm().both_placements() {
         let mut sim = Simulation::new(setup, |connection, stage| async move {
             connection.sender().shutdown_write();
-            stage.sleep(&connection, Duration::from_millis(50)).await;
+            stage.let_pass(&connection, Duration::from_millis(50)).await;
         });
         let peer = sim.connect(Script { ending: Ending::Silence, ..talker(pattern(10)) });
         sim.run_until_closed(1);
