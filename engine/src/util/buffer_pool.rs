@@ -26,11 +26,36 @@ struct Pool {
     bytes: usize,
 }
 
+impl Pool {
+    const fn new() -> Self {
+        Self { buffers: Vec::new(), bytes: 0 }
+    }
+
+    /// Takes the buffer at `at`, whose place the last one gets.
+    #[inline]
+    fn take(&mut self, at: usize) -> Boxed {
+        let buffer = self.buffers.swap_remove(at);
+        self.bytes -= buffer.capacity();
+        buffer
+    }
+
+    /// Keeps a buffer, unless all would then have more than `bytes_max` bytes. Returns whether it did.
+    #[inline]
+    fn keep(&mut self, buffer: Boxed, bytes_max: usize) -> bool {
+        let fits = self.bytes + buffer.capacity() <= bytes_max;
+        if fits {
+            self.bytes += buffer.capacity();
+            self.buffers.push(buffer);
+        }
+        fits
+    }
+}
+
 /// In a box, because it is moved several times for each message.
 type Boxed = Box<Vec<u8>>;
 
 thread_local! {
-    static POOL: RefCell<Pool> = const { RefCell::new(Pool { buffers: Vec::new(), bytes: 0 }) };
+    static POOL: RefCell<Pool> = const { RefCell::new(Pool::new()) };
 }
 
 /// A vector in the size of a pointer, for each of very many connections: null until something is put into it. Its
@@ -110,9 +135,8 @@ impl Drop for Buffer {
 fn take(bytes: usize) -> Boxed {
     let taken = POOL.try_with(|pool| {
         let mut pool = pool.borrow_mut();
-        let buffer = pool.buffers.pop()?;
-        pool.bytes -= buffer.capacity();
-        Some(buffer)
+        let last = pool.buffers.len().checked_sub(1)?;
+        Some(pool.take(last))
     });
     match taken {
         Ok(Some(buffer)) => buffer,
@@ -136,13 +160,7 @@ fn give(mut buffer: Boxed) {
     }
     buffer.clear();
     // An error means that the thread is ending; the buffer is then freed.
-    let _ = POOL.try_with(|pool| {
-        let mut pool = pool.borrow_mut();
-        if pool.bytes + buffer.capacity() <= POOL_BYTES_MAX {
-            pool.bytes += buffer.capacity();
-            pool.buffers.push(buffer);
-        }
-    });
+    let _ = POOL.try_with(|pool| pool.borrow_mut().keep(buffer, POOL_BYTES_MAX));
 }
 
 #[cfg(all(test, not(loom)))]

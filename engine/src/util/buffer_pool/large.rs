@@ -5,7 +5,7 @@
 
 use std::cell::RefCell;
 
-use super::{BUFFER_BYTES_MAX, Boxed, Buffer};
+use super::{BUFFER_BYTES_MAX, Boxed, Buffer, Pool};
 
 /// Maximum total capacity kept per thread, in bytes: two buffers for each of the records of a busy tick.
 const POOL_BYTES_MAX: usize = 1024 * 1024;
@@ -14,16 +14,14 @@ const LARGE_BYTES_MAX: usize = 512 * 1024;
 /// New buffers have a multiple of this size, so that one for ciphertext fits for its plaintext and the other way round.
 const GRAIN_BYTES: usize = 4096;
 
-struct Pool {
-    buffers: Vec<Boxed>,
-    /// The sum of their capacities.
-    bytes: usize,
+struct LargePool {
+    pool: Pool,
     /// Buffers that were taken and not given back. Some are given back on another thread.
     taken: usize,
 }
 
 thread_local! {
-    static POOL: RefCell<Pool> = const { RefCell::new(Pool { buffers: Vec::new(), bytes: 0, taken: 0 }) };
+    static LARGE: RefCell<LargePool> = const { RefCell::new(LargePool { pool: Pool::new(), taken: 0 }) };
 }
 
 impl Buffer {
@@ -32,15 +30,13 @@ impl Buffer {
         if space <= BUFFER_BYTES_MAX {
             return Self::default();
         }
-        let taken = POOL.try_with(|pool| {
-            let mut pool = pool.borrow_mut();
-            pool.taken += 1;
+        let taken = LARGE.try_with(|large| {
+            let LargePool { pool, taken } = &mut *large.borrow_mut();
+            *taken += 1;
             // One that is too small makes room for the new one.
             let fitting = pool.buffers.iter().rposition(|buffer| buffer.capacity() >= space);
             let at = fitting.or_else(|| pool.buffers.len().checked_sub(1))?;
-            let buffer = pool.buffers.swap_remove(at);
-            pool.bytes -= buffer.capacity();
-            Some(buffer).filter(|buffer| buffer.capacity() >= space)
+            Some(pool.take(at)).filter(|buffer| buffer.capacity() >= space)
         });
         let new = || Box::new(Vec::with_capacity(space.next_multiple_of(GRAIN_BYTES)));
         Self(Some(taken.ok().flatten().unwrap_or_else(new)))
@@ -53,12 +49,10 @@ pub(super) fn give(buffer: Boxed) {
         return;
     }
     // An error means that the thread is ending; the buffer is then freed.
-    let _ = POOL.try_with(|pool| {
-        let mut pool = pool.borrow_mut();
-        if pool.taken > 0 && pool.bytes + buffer.capacity() <= POOL_BYTES_MAX {
-            pool.taken -= 1;
-            pool.bytes += buffer.capacity();
-            pool.buffers.push(buffer);
+    let _ = LARGE.try_with(|large| {
+        let LargePool { pool, taken } = &mut *large.borrow_mut();
+        if *taken > 0 && pool.keep(buffer, POOL_BYTES_MAX) {
+            *taken -= 1;
         }
     });
 }
@@ -68,7 +62,7 @@ mod tests {
     use super::*;
 
     fn kept() -> usize {
-        POOL.with(|pool| pool.borrow().buffers.len())
+        LARGE.with(|large| large.borrow().pool.buffers.len())
     }
 
     #[test]
