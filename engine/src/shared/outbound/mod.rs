@@ -323,12 +323,6 @@ impl Outbound {
         schedule.or(self.schedule())
     }
 
-    /// Returns whether nothing follows what was taken last but a FIN.
-    #[cfg(feature = "tls")]
-    pub(crate) fn is_last_batch(&self) -> bool {
-        self.state == SendState::Finished && self.flags.has(FIN) && self.queued_bytes() == 0
-    }
-
     /// Announces that a command to end the connection in order is about to be posted.
     pub(crate) fn expect_end(&mut self) {
         self.flags.set(ENDING);

@@ -101,7 +101,7 @@ fn records(mut bytes: &[u8]) -> Vec<usize> {
 #[test]
 fn slices_are_encrypted_in_as_few_records_as_they_need() {
     let long: Vec<u8> = (0..100_000_u32).map(|at| (at * 31 / 7) as u8).collect();
-    let table: [&[usize]; 9] = [
+    let table: [&[usize]; 10] = [
         &[],
         &[0, 5, 0],
         &[4, 100],
@@ -109,6 +109,7 @@ fn slices_are_encrypted_in_as_few_records_as_they_need() {
         &[4, 20_000],
         &[16_384, 16_384],
         &[10_000, 40_000, 1],
+        &[16_000, 384],
         &[16_000, 384, 40_000],
         &[100; 500],
     ];

@@ -248,8 +248,6 @@ impl<D: Driver> Worker<D> {
     /// Encrypts a batch and starts its send, or holds it while control is in flight.
     pub(super) fn send_encrypted(&mut self, key: ConnKey, mut batch: SendBatch) {
         let Some(conn) = self.conns.get_mut(key.index) else { return };
-        // After the end of the queue nothing can follow but the close.
-        let last = conn.shared.outbound.lock().is_last_batch();
         let sending = conn.flags.has(SENDING);
         let Some(session) = self.tls.get(key) else { return };
         if session.failed {
@@ -264,7 +262,7 @@ impl<D: Driver> Worker<D> {
             return self.send_file(key, part);
         }
         let more_follows = batch.more_follows;
-        match session.encrypt(batch.slices(), last) {
+        match session.encrypt(batch.slices(), batch.fin_follows) {
             Ok(encrypted) => {
                 drop(batch);
                 self.start_encrypted_send(key, batch_of(encrypted, more_follows, false));
