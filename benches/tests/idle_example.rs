@@ -63,6 +63,19 @@ fn workers_and_waves_can_be_chosen() {
 }
 
 #[test]
+fn unknown_styles_and_sizes_are_refused() {
+    for (option, value, answer) in [
+        ("--style", "event", "invalid value \"event\" for --style: must be async, boxed or events"),
+        ("--future-bytes", "4000", "--future-bytes 4000 must be 0, 1024, 4096 or 16384"),
+    ] {
+        let output = idle(&["--connections", "1", option, value]);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{option} {value}: {errors}");
+        assert!(errors.contains(answer), "{errors}");
+    }
+}
+
+#[test]
 fn a_client_that_cannot_connect_says_so() {
     let output = idle(&["client", "127.0.0.1:1", "1", "1"]);
     assert!(!output.status.success());

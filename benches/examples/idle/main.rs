@@ -144,7 +144,7 @@ fn measure(running: &Running, client: &mut Client, layout: &Layout, hub: Option<
     report::memory("when open", open, &before, &Reading::settled()?);
     let begin = Instant::now();
     client.ping()?;
-    println!("each answered a ping in {:.2} s, one after the other", begin.elapsed().as_secs_f64());
+    println!("each answered a ping, all within {:.2} s", begin.elapsed().as_secs_f64());
     let settled = Reading::settled()?;
     report::memory("after each answered a ping", open, &before, &settled);
     report::parts(running, open, &before, &settled);

@@ -7,18 +7,37 @@ use tidegate::prelude::*;
 use tidegate::websocket::{EventHandler, EventSocket, Registration, Upgrade};
 
 use crate::Outcome;
-use crate::options::Options;
+use crate::options::{Options, refuse};
+
+/// The way in which the handler is written.
+#[derive(Clone, Copy)]
+enum Style {
+    Async,
+    /// As `Async`, with the work for a message in a box.
+    Boxed,
+    Events,
+}
+
+fn style(text: &str) -> Result<Style, &'static str> {
+    match text {
+        "async" => Ok(Style::Async),
+        "boxed" => Ok(Style::Boxed),
+        "events" => Ok(Style::Events),
+        _ => Err("must be async, boxed or events"),
+    }
+}
 
 /// Starts the server, on a free port or on the Unix-domain socket `unix`. Returns it with the hub of all WebSockets, if
 /// there is to be a broadcast.
 pub fn start(options: &Options, workers: usize, backlog: usize, unix: Option<&str>) -> Outcome<(Running, Option<Hub>)> {
     let hub = options.given("--broadcast").map(|_| Hub::default());
+    let style = options.value_with("--style", style);
     let upgrade = match options.value::<usize>("--future-bytes") {
-        0 => upgrade::<0>(options, hub.clone()),
-        1024 => upgrade::<1024>(options, hub.clone()),
-        4096 => upgrade::<4096>(options, hub.clone()),
-        16384 => upgrade::<16384>(options, hub.clone()),
-        other => return Err(format!("--future-bytes {other} must be 0, 1024, 4096 or 16384").into()),
+        0 => upgrade::<0>(style, hub.clone()),
+        1024 => upgrade::<1024>(style, hub.clone()),
+        4096 => upgrade::<4096>(style, hub.clone()),
+        16384 => upgrade::<16384>(style, hub.clone()),
+        other => refuse(&format!("--future-bytes {other} must be 0, 1024, 4096 or 16384")),
     };
     let config = Config::default()
         .engine(options.value("--engine"))
@@ -35,10 +54,10 @@ pub fn start(options: &Options, workers: usize, backlog: usize, unix: Option<&st
 }
 
 /// Returns an echo whose handler needs `BYTES` of memory for a message.
-fn upgrade<const BYTES: usize>(options: &Options, hub: Option<Hub>) -> Upgrade {
-    match options.value::<String>("--style").as_str() {
-        "events" => websocket::upgrade_events(Echo::<BYTES>(hub)),
-        "boxed" => websocket::upgrade(async move |mut ws| {
+fn upgrade<const BYTES: usize>(style: Style, hub: Option<Hub>) -> Upgrade {
+    match style {
+        Style::Events => websocket::upgrade_events(Echo::<BYTES>(hub)),
+        Style::Boxed => websocket::upgrade(async move |mut ws| {
             let _member = register(hub.as_ref(), &ws)?;
             // Waiting costs what waiting needs: the memory for a message is in a box that lives as long as its answer.
             while let Some(message) = ws.recv().await? {
@@ -46,14 +65,14 @@ fn upgrade<const BYTES: usize>(options: &Options, hub: Option<Hub>) -> Upgrade {
             }
             Ok(())
         }),
-        _ if BYTES == 0 && hub.is_none() => websocket::upgrade(|mut ws: WebSocket| async move {
+        Style::Async if BYTES == 0 && hub.is_none() => websocket::upgrade(|mut ws: WebSocket| async move {
             let sender = ws.sender();
             while let Some(message) = ws.recv_ref().await? {
                 sender.send_ref(&message).await?;
             }
             Ok(())
         }),
-        _ => websocket::upgrade(async move |mut ws| {
+        Style::Async => websocket::upgrade(async move |mut ws| {
             let _member = register(hub.as_ref(), &ws)?;
             let sender = ws.sender();
             let mut scratch = [0_u8; BYTES];
