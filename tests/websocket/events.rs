@@ -15,7 +15,7 @@ use tidegate::websocket::{
 };
 
 use crate::handler::{Gate, Reports, reports, wait_until};
-use crate::support::client::{BINARY, Client, HANDSHAKE, PING, PONG, TEXT, close_frame, frame, pattern};
+use crate::support::client::{BINARY, Client, HANDSHAKE, PATIENCE, PING, PONG, TEXT, close_frame, frame, pattern};
 use crate::support::servers::{Echo, Setup, TestServer, on_every_engine, setups};
 
 const SHORT: Duration = Duration::from_millis(100);
@@ -222,7 +222,8 @@ fn a_connection_that_is_lost_or_aborted_is_closed_with_1006() {
         expect(&reports, &["dropped"]);
         let mut client = Client::open(server.address);
         client.expect(TEXT, b"welcome");
-        client.send(TEXT, b"abort");
+        // What follows in the same bytes is not delivered.
+        client.write(&[frame(TEXT, b"abort"), frame(TEXT, b"too late")].concat());
         client.expect_reset();
         expect(&reports, &["open", "message 1"]);
         let close = reports.next();
@@ -439,6 +440,104 @@ fn a_paused_connection_ends_with_its_peer() {
     });
 }
 
+/// The peer's answer to a close frame is read, whoever has sent it, and not waited for forever.
+#[test]
+fn a_close_frame_of_another_sender_ends_a_pause() {
+    on_every_engine(|setup| {
+        for answers in [true, false] {
+            let (report, handles) = reports();
+            let close_timeout = if answers { PATIENCE } else { SHORT };
+            let config = WebSocketConfig::default().close_timeout(close_timeout);
+            let server = TestServer::serve_events(setup, config, Paused(report));
+            let mut client = Client::open(server.address);
+            client.write(&[frame(TEXT, b"pause"), frame(TEXT, b"not answered")].concat());
+            client.expect(TEXT, b"pause");
+            let handle = handles.next();
+            handle.sender().close(CloseCode::new(4002), "from elsewhere").unwrap();
+            assert_eq!(client.expect_close(4002), "from elsewhere");
+            if answers {
+                client.write(&close_frame(4002, ""));
+            }
+            client.expect_end();
+            wait_until("the end of the connection", || handle.post(|_, _| Ok(())).is_err());
+            server.finish();
+        }
+    });
+}
+
+#[test]
+fn a_shutdown_ends_a_pause() {
+    on_every_engine(|setup| {
+        let (report, handles) = reports();
+        let server = TestServer::serve_events(setup, WebSocketConfig::default(), Paused(report));
+        let mut client = Client::open(server.address);
+        client.send(TEXT, b"pause");
+        client.expect(TEXT, b"pause");
+        let handle = handles.next();
+        server.running.handle().begin_shutdown(Shutdown::default());
+        client.expect_close(1001);
+        client.write(&close_frame(1001, ""));
+        client.expect_end();
+        let report = server.running.join();
+        assert_eq!((report.drained, report.forced), (1, 0));
+        assert!(handle.post(|_, _| Ok(())).is_err());
+    });
+}
+
+/// Answers each message with many bytes, once the gate is open.
+struct Generous {
+    gate: Gate,
+    report: Sender<()>,
+}
+
+const ANSWERS: usize = 60;
+const ANSWER_BYTES: usize = 500_000;
+
+impl EventHandler for Generous {
+    type State = usize;
+
+    fn on_open(&self, _ws: &mut EventSocket<'_, Self>) -> websocket::Result<usize> {
+        Ok(0)
+    }
+
+    fn on_message(&self, ws: &mut EventSocket<'_, Self>, _: &mut usize, _message: MessageRef<'_>) -> websocket::Result {
+        let (gate, report) = (self.gate.clone(), self.report.clone());
+        let work = async move {
+            gate.pass().await;
+            let _ = report.send(());
+        };
+        ws.spawn(work, |ws, answered, ()| {
+            let mut answer = vec![0; ANSWER_BYTES];
+            answer[..8].copy_from_slice(&answered.to_be_bytes());
+            *answered += 1;
+            Ok(ws.send(&answer)?)
+        });
+        Ok(())
+    }
+}
+
+/// Work that ends while the queue is full waits for space: each answer is sent, and no error is met.
+#[test]
+fn spawned_answers_wait_for_a_peer_that_does_not_read() {
+    on_every_engine(|setup| {
+        let (report, done) = reports();
+        let gate = Gate::default();
+        let handler = Generous { gate: gate.clone(), report };
+        let server = TestServer::serve_events(setup, WebSocketConfig::default(), handler);
+        let mut client = Client::open(server.address);
+        client.write(&[&frame(TEXT, b"an answer, please").repeat(ANSWERS)[..], &frame(PING, b"all read")].concat());
+        client.expect(PONG, b"all read");
+        gate.open();
+        (0..ANSWERS).for_each(|_| done.next());
+        for number in 0..ANSWERS {
+            let frame = client.next().expect("an answer");
+            assert!(frame.payload.len() == ANSWER_BYTES && frame.payload[..8] == number.to_be_bytes(), "{number}");
+        }
+        client.close();
+        server.finish();
+    });
+}
+
 /// Answers each message when the gate is open.
 struct Slow(Gate);
 
@@ -626,7 +725,7 @@ impl EventHandler for Curious {
         let path = ws.request().map_or("no request", |head| head.path());
         let name = ws.extension::<Name>().map_or_else(String::new, |name| name.0.clone());
         let (protocol, peer) = (ws.subprotocol().unwrap_or("none"), ws.peer_addr().ip().is_some());
-        let text = format!("{path} {name} {protocol} {peer}");
+        let text = format!("{path} {name} {protocol} {peer} {}", ws.local_addr());
         Ok(ws.send(&text)?)
     }
 
@@ -652,7 +751,7 @@ fn the_settings_and_hooks_of_an_upgrade_apply() {
         client.write(handshake("X-Name: Ada\r\nSec-WebSocket-Protocol: tide.v1").as_bytes());
         client.expect_upgraded();
         client.expect(TEXT, b"connected");
-        client.expect(TEXT, b"/ws Ada tide.v1 true");
+        client.expect(TEXT, format!("/ws Ada tide.v1 true {}", server.address).as_bytes());
         client.close();
         let mut client = Client::connect(server.address);
         client.write(handshake("X-Name: nobody").as_bytes());

@@ -433,6 +433,11 @@ impl ByteSender {
         self.shared.peer()
     }
 
+    /// As [`Connection::local_addr`](crate::Connection::local_addr), from any task.
+    pub fn local_addr(&self) -> Address {
+        self.shared.local.address
+    }
+
     /// As [`Connection::received_bytes_total`](crate::Connection::received_bytes_total), from any task.
     pub fn received_bytes_total(&self) -> u32 {
         self.shared.inbound.lock().received()

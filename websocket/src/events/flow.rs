@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::EventHandler;
-use super::handle::Mailbox;
+use super::handle::{Call, Mailbox};
 use crate::close::CloseFrame;
 use crate::config::KeepaliveConfig;
 use crate::hub::Registration;
@@ -25,6 +25,8 @@ pub(super) const CLOSE_DUE: u8 = 1 << 3;
 pub(super) const CHANGED: u8 = 1 << 4;
 /// Handles of the connection exist, so calls can be waiting.
 pub(super) const HAS_MAILBOX: u8 = 1 << 5;
+/// The application has reset the connection. In addition to [`CLOSING`].
+pub(super) const ABORTED: u8 = 1 << 6;
 
 /// The flags that have to be looked at before the next delivery.
 const ATTENTION: u8 = FULL | PAUSED | CLOSE_DUE | CHANGED;
@@ -100,6 +102,30 @@ impl<H: EventHandler> Flow<H> {
         }
     }
 
+    /// Ends the delivery of a connection that is reset.
+    pub(super) fn abort(&mut self) {
+        self.set(CLOSING | CLOSE_DUE | ABORTED);
+    }
+
+    /// Returns the number of calls of handles that wait. The mailbox is freed once there are neither calls nor handles.
+    pub(super) fn posted(&mut self) -> usize {
+        let Some(mailbox) = self.0.as_mut().and_then(|extra| extra.mailbox.as_mut()) else { return 0 };
+        // Counted first: a call is posted before its handle is dropped.
+        let has_handles = Arc::strong_count(mailbox) > 1;
+        let waiting = mailbox.len();
+        if waiting == 0 && !has_handles {
+            self.extra_mut().mailbox = None;
+            self.clear(HAS_MAILBOX);
+        }
+        waiting
+    }
+
+    /// Takes the next call of a handle; `None` once a close frame is due.
+    pub(super) fn next_posted(&mut self) -> Option<Call<H>> {
+        let extra = self.0.as_mut().filter(|extra| extra.flags & CLOSING == 0)?;
+        extra.mailbox.as_ref()?.next()
+    }
+
     pub(super) fn change(&mut self, change: Change) {
         self.set(CHANGED);
         self.extra_mut().changes.push(change);
@@ -132,5 +158,35 @@ impl<H: EventHandler> Extra<H> {
 impl<H: EventHandler> Default for Extra<H> {
     fn default() -> Self {
         Self { flags: 0, close: None, error: None, changes: Vec::new(), mailbox: None, registration: None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::events::table::tests::Nothing;
+
+    #[test]
+    fn a_mailbox_lasts_as_long_as_its_handles_and_calls() {
+        let mut flow = Flow::<Nothing>::new();
+        flow.set(HAS_MAILBOX);
+        let handle = Arc::clone(flow.extra_mut().mailbox.get_or_insert_with(Mailbox::new));
+        assert_eq!((flow.posted(), flow.is_at_rest()), (0, false));
+        assert!(handle.push(Box::new(|_, _| Ok(()))));
+        drop(handle);
+        assert_eq!((flow.posted(), flow.next_posted().is_some(), flow.next_posted().is_some()), (1, true, false));
+        assert_eq!((flow.posted(), flow.is_at_rest(), flow.extra().is_none()), (0, true, true));
+    }
+
+    #[test]
+    fn posted_calls_wait_for_nothing_once_a_close_frame_is_due() {
+        let mut flow = Flow::<Nothing>::new();
+        flow.set(HAS_MAILBOX);
+        let handle = Arc::clone(flow.extra_mut().mailbox.get_or_insert_with(Mailbox::new));
+        assert!(handle.push(Box::new(|_, _| Ok(()))));
+        flow.close(None);
+        assert_eq!((flow.posted(), flow.next_posted().is_none()), (1, true));
+        flow.end();
+        assert_eq!((handle.len(), handle.push(Box::new(|_, _| Ok(())))), (0, false));
     }
 }

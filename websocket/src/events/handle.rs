@@ -1,5 +1,6 @@
 //! The way back to a connection for work that runs elsewhere.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::task::Waker;
@@ -16,16 +17,31 @@ use crate::sync::lock;
 pub(super) type Call<H> = Box<dyn FnOnce(&mut EventSocket<'_, H>, &mut <H as EventHandler>::State) -> Result + Send>;
 
 /// The calls that were posted to one connection; `None` once it has ended.
-pub(super) struct Mailbox<H: EventHandler>(Mutex<Option<Vec<Call<H>>>>);
+pub(super) struct Mailbox<H: EventHandler>(Mutex<Option<VecDeque<Call<H>>>>);
 
 impl<H: EventHandler> Mailbox<H> {
     pub(super) fn new() -> Arc<Self> {
-        Arc::new(Self(Mutex::new(Some(Vec::new()))))
+        Arc::new(Self(Mutex::new(Some(VecDeque::new()))))
     }
 
-    /// Takes the calls that wait.
-    pub(super) fn take(&self) -> Vec<Call<H>> {
-        lock(&self.0).as_mut().map_or_else(Vec::new, std::mem::take)
+    /// Returns the number of calls that wait.
+    pub(super) fn len(&self) -> usize {
+        lock(&self.0).as_ref().map_or(0, VecDeque::len)
+    }
+
+    /// Queues a call. Returns false if the connection has ended.
+    pub(super) fn push(&self, call: Call<H>) -> bool {
+        let mut call = Some(call);
+        if let Some(calls) = &mut *lock(&self.0) {
+            calls.extend(call.take());
+        }
+        // One that is refused is dropped without the lock.
+        call.is_none()
+    }
+
+    /// Takes the call that has waited longest.
+    pub(super) fn next(&self) -> Option<Call<H>> {
+        lock(&self.0).as_mut()?.pop_front()
     }
 
     /// Drops the calls that wait, and refuses further ones.
@@ -51,7 +67,11 @@ impl<H: EventHandler> EventHandle<H> {
     }
 
     /// Lets the connection's thread run `call` with the connection and its state, in order with its other calls. Its
-    /// error closes the connection. A call that waits when the connection ends is dropped.
+    /// error closes the connection.
+    ///
+    /// While the outbound queue is [full](EventSocket::is_full), calls wait, as messages do, and they are not bounded: a
+    /// producer that must not wait for a slow peer uses [`Sender::try_send`]. A [pause](EventSocket::pause) does not
+    /// hold them. Calls that wait when a close frame becomes due or the connection ends are dropped.
     ///
     /// # Errors
     /// [`Error::Closed`] once the connection has ended.
@@ -59,9 +79,8 @@ impl<H: EventHandler> EventHandle<H> {
         &self,
         call: impl FnOnce(&mut EventSocket<'_, H>, &mut H::State) -> Result + Send + 'static,
     ) -> std::result::Result<(), Error> {
-        match &mut *lock(&self.mailbox.0) {
-            Some(calls) => calls.push(Box::new(call)),
-            None => return Err(Error::Closed(CloseCause::Dropped)),
+        if !self.mailbox.push(Box::new(call)) {
+            return Err(Error::Closed(CloseCause::Dropped));
         }
         self.waker.wake_by_ref();
         Ok(())

@@ -68,8 +68,9 @@ use serve::EventServe;
 /// # Backpressure
 /// A send that brings the outbound queue to its high mark succeeds. From then on no message is delivered, and further
 /// sends fail with [`Error::Full`], until the queue has emptied to its low mark: then comes
-/// [`on_drained`](Self::on_drained). So a handler that answers each message once never meets the error, whatever its
-/// peer does: the peer's own sending is slowed down.
+/// [`on_drained`](Self::on_drained). Calls that handles have [posted](EventHandle::post) wait likewise. So a handler
+/// that answers each message once, at once or after [spawned](EventSocket::spawn) work, never meets the error, whatever
+/// its peer does: the peer's own sending is slowed down.
 #[expect(unused_variables, reason = "the names are documentation")]
 pub trait EventHandler: Send + Sync + Sized + 'static {
     /// What the application keeps for one connection. It stays on one thread and need not be `Send`.

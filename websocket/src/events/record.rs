@@ -10,7 +10,7 @@ use tidegate_http::HandlerName;
 
 use super::EventHandler;
 use super::close_event::CloseEvent;
-use super::flow::{CLOSE_DUE, CLOSING, Change, FULL, Flow, HAS_MAILBOX, PAUSED};
+use super::flow::{ABORTED, CLOSE_DUE, Change, FULL, Flow, HAS_MAILBOX, PAUSED};
 use super::socket::EventSocket;
 use crate::close_code::CloseCode;
 use crate::conn::handler_scope::handler_scope;
@@ -230,12 +230,20 @@ impl<H: EventHandler> Record<H> {
         if matches!(self.phase, Phase::New) {
             self.open(session, handler, cx.waker());
         }
-        if self.flow.has(HAS_MAILBOX) {
-            self.run_posted(session, handler, cx.waker());
-        }
+        // Those that are posted meanwhile have a poll of their own.
+        let mut posted = if self.flow.has(HAS_MAILBOX) { self.flow.posted() } else { 0 };
         loop {
-            if self.flow.needs_attention() && !ready!(self.poll_attention(session, handler, cx)) {
+            let needs_attention = self.flow.needs_attention();
+            if needs_attention && !ready!(self.poll_attention(session, handler, cx)) {
                 break;
+            }
+            if posted > 0 {
+                posted -= 1;
+                self.run_posted(session, handler, cx.waker());
+                continue;
+            }
+            if needs_attention {
+                ready!(self.poll_pause(session, cx));
             }
             let delivered = if let Phase::Open(state) = &mut self.phase {
                 let (flow, waker) = (&mut self.flow, cx.waker());
@@ -263,6 +271,9 @@ impl<H: EventHandler> Record<H> {
                 Err(_) if !session.is_over() => {}
                 Err(error) => {
                     log::debug!("the closing handshake was not completed: {error}");
+                    if self.flow.has(ABORTED) {
+                        self.flow.extra_mut().error.get_or_insert_with(|| error.into());
+                    }
                     break;
                 }
             }
@@ -295,14 +306,10 @@ impl<H: EventHandler> Record<H> {
         }
     }
 
-    /// Runs the calls of handles.
+    /// Runs the next call of a handle.
     #[cold]
     fn run_posted(&mut self, session: &Session, handler: &H, waker: &Waker) {
-        let mailbox = self.flow.extra().and_then(|extra| extra.mailbox.as_ref());
-        for posted in mailbox.map_or_else(Vec::new, |mailbox| mailbox.take()) {
-            if self.flow.has(CLOSING) {
-                break;
-            }
+        if let Some(posted) = self.flow.next_posted() {
             self.call(session, handler, waker, posted);
         }
     }
@@ -334,21 +341,36 @@ impl<H: EventHandler> Record<H> {
                 }
             }
         }
-        if self.flow.has(PAUSED) {
-            // A handle resumes it. Only the failure of the connection is noticed meanwhile.
-            ready!(session.connection.poll_failure(cx));
-            self.flow.clear(PAUSED);
-        }
         Poll::Ready(true)
     }
 
-    /// Sends the close frame. Ready with whether the peer's is to be read.
+    /// Waits while the application has paused the delivery. A call of a handle resumes it. The pause also ends when the
+    /// connection fails, and when another sender or a shutdown has queued a close frame: the peer's answer is read then.
+    #[cold]
+    fn poll_pause(&mut self, session: &mut Session, cx: &mut Context<'_>) -> Poll<()> {
+        if self.flow.has(PAUSED) {
+            let failed = session.connection.poll_failure(cx).is_ready();
+            // Looked at last: a close frame that is queued before the wait begins wakes nothing.
+            if !failed && !session.connection.sender().is_finished() {
+                return Poll::Pending;
+            }
+            self.flow.clear(PAUSED);
+        }
+        Poll::Ready(())
+    }
+
+    /// Sends the close frame, unless the connection is reset. Ready with whether something is to be read: the peer's
+    /// close frame, or the end.
     fn poll_close_due(&mut self, session: &mut Session, cx: &mut Context<'_>) -> Poll<bool> {
-        let frame = self.flow.extra().and_then(|extra| extra.close.as_ref());
-        let begun = ready!(session.poll_begin_close(cx, frame));
+        let goes_on = if self.flow.has(ABORTED) {
+            true
+        } else {
+            let frame = self.flow.extra().and_then(|extra| extra.close.as_ref());
+            ready!(session.poll_begin_close(cx, frame)).unwrap_or(false)
+        };
         self.flow.clear(CLOSE_DUE | FULL | PAUSED);
         self.phase.begin_closing();
-        Poll::Ready(begun.unwrap_or(false))
+        Poll::Ready(goes_on)
     }
 
     /// Handles an error of a read.

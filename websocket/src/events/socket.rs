@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use tidegate_engine::{Address, spawn_local};
+use tidegate_engine::{Address, CloseCause, spawn_local};
 use tidegate_http::RequestHead;
 
-use super::flow::{CLOSING, Change, FULL, Flow, HAS_MAILBOX, PAUSED};
+use super::flow::{ABORTED, CLOSING, Change, FULL, Flow, HAS_MAILBOX, PAUSED};
 use super::handle::Mailbox;
 use super::{EventHandle, EventHandler};
 use crate::close::CloseFrame;
@@ -36,7 +36,9 @@ use crate::usage_error::UsageError;
 /// | In uWebSockets | Here |
 /// |---|---|
 /// | `ws.send`, `ws.getBufferedAmount` | [`send`](Self::send), [`buffered_amount`](Self::buffered_amount) |
-/// | `ws.subscribe`, `ws.unsubscribe`, `ws.publish` | [`subscribe`](Self::subscribe), [`unsubscribe`](Self::unsubscribe), [`publish`](Self::publish) |
+/// | `drain` | [`on_drained`](EventHandler::on_drained) |
+/// | `ws.subscribe`, `ws.unsubscribe`, `ws.getTopics` | [`subscribe`](Self::subscribe), [`unsubscribe`](Self::unsubscribe), [`subscriptions`](Self::subscriptions) |
+/// | `ws.publish`, `app.publish` | [`publish`](Self::publish), [`Hub::publish`] |
 /// | `ws.end(code, reason)`, `ws.close()` | [`close`](Self::close), [`abort`](Self::abort) |
 /// | `ws.getUserData` | the state, a parameter of each call |
 /// | `ws.getRemoteAddress` | [`peer_addr`](Self::peer_addr) |
@@ -117,7 +119,13 @@ impl<H: EventHandler> EventSocket<'_, H> {
 
     #[cold]
     fn refusal(&self) -> Error {
-        if self.flow.has(CLOSING) { UsageError::CloseSent.into() } else { Error::Full }
+        if self.flow.has(ABORTED) {
+            Error::Closed(CloseCause::Aborted)
+        } else if self.flow.has(CLOSING) {
+            UsageError::CloseSent.into()
+        } else {
+            Error::Full
+        }
     }
 
     #[inline]
@@ -140,9 +148,11 @@ impl<H: EventHandler> EventSocket<'_, H> {
         Ok(())
     }
 
-    /// Resets the connection at once, without a close frame.
+    /// Resets the connection at once, without a close frame. Nothing more is delivered but
+    /// [`on_close`](EventHandler::on_close).
     pub fn abort(&mut self) {
         self.around.sender.abort();
+        self.flow.abort();
     }
 }
 
@@ -196,17 +206,18 @@ impl<H: EventHandler> EventSocket<'_, H> {
 
 /// # Work that waits
 impl<H: EventHandler> EventSocket<'_, H> {
-    /// Returns a handle of this connection for tasks and threads. The first costs about 150 bytes for the life of the
-    /// connection.
+    /// Returns a handle of this connection for tasks and threads. A connection takes about 150 bytes more while it has
+    /// handles.
     pub fn handle(&mut self) -> EventHandle<H> {
         self.flow.set(HAS_MAILBOX);
         let mailbox = Arc::clone(self.flow.extra_mut().mailbox.get_or_insert_with(Mailbox::new));
         EventHandle::new(self.sender(), mailbox, self.waker.clone())
     }
 
-    /// Runs `future` as a task on this thread and calls `then` with its output, the connection and its state. Messages
-    /// are delivered meanwhile, unless the delivery is [paused](Self::pause). Nothing is called if the connection ends
-    /// first; the future is not cancelled.
+    /// Runs `future` as a task on this thread and calls `then` with its output, the connection and its state, as a call
+    /// that is [posted](EventHandle::post): while the outbound queue is full it waits, so an answer meets no
+    /// [`Error::Full`]. Messages are delivered meanwhile, unless the delivery is [paused](Self::pause). Nothing is
+    /// called if the connection ends first; the future is not cancelled.
     ///
     /// ```
     /// use tidegate_websocket::{self as websocket, EventHandler, EventSocket, MessageRef};
@@ -258,7 +269,9 @@ impl<H: EventHandler> EventSocket<'_, H> {
     }
 
     /// Stops the delivery until [`resume`](Self::resume). What the peer sends stays in the receive buffers, and its
-    /// sending is slowed down. Pings are not answered meanwhile.
+    /// sending is slowed down. Pings are not answered meanwhile, and neither the peer's close frame nor a read deadline
+    /// is noticed. A close frame of ours, of any sender or of a shutdown, ends the pause, as does the failure of the
+    /// connection.
     pub fn pause(&mut self) {
         self.flow.set(PAUSED);
     }
@@ -322,6 +335,11 @@ impl<H: EventHandler> EventSocket<'_, H> {
     /// Returns the address of the peer.
     pub fn peer_addr(&self) -> Address {
         self.around.sender.peer_addr()
+    }
+
+    /// Returns the address on our side.
+    pub fn local_addr(&self) -> Address {
+        self.around.sender.local_addr()
     }
 
     /// Returns the agreed subprotocol; `None` if the client offered none of
