@@ -75,6 +75,15 @@ fn unknown_styles_and_sizes_are_refused() {
     }
 }
 
+/// A part of them would wait until the client gives up.
+#[test]
+fn more_connections_than_the_portable_engine_holds_are_refused() {
+    let output = idle(&["--connections", "3000000000", "--engine", "portable"]);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{errors}");
+    assert!(errors.contains("--connections 3000000000 does not fit "), "{errors}");
+}
+
 #[test]
 fn a_client_that_cannot_connect_says_so() {
     let output = idle(&["client", "127.0.0.1:1", "1", "1"]);

@@ -25,7 +25,7 @@ use tidegate_benches::idle::memory;
 use tidegate_benches::socket::raise_file_limit;
 
 use client::{Client, NEWS};
-use options::Options;
+use options::{Options, refuse};
 use report::Reading;
 
 #[global_allocator]
@@ -39,6 +39,9 @@ const MEMORY_LEFT_MIN: u64 = 256 << 20;
 /// The most handshakes that wait in the queue of a listener, unless a few workers have to take all of them.
 const BACKLOG_MIN: usize = 256;
 const BACKLOG_MAX: usize = 4096;
+
+/// Open files of the process that are not connections of the server, and some room.
+const OTHER_FILES: usize = 64;
 
 /// The most handshakes in progress over a Unix-domain socket: fewer than its queue holds. A full one refuses clients.
 const UNIX_OPENING_MAX: usize = 1024;
@@ -102,12 +105,19 @@ impl Layout {
         let opening = options.value::<usize>("--opening").clamp(1, if is_unix { UNIX_OPENING_MAX } else { usize::MAX });
         let cores = std::thread::available_parallelism()?.get();
         let files = raise_file_limit()?;
+        let is_portable = options.value::<EngineKind>("--engine") == EngineKind::Portable;
+        if is_portable && connections.saturating_add(OTHER_FILES) > files {
+            refuse(&format!(
+                "--connections {connections} does not fit {files} open files, of which the portable engine takes one for each: \
+                 raise ulimit -n, or use io_uring"
+            ));
+        }
         // All workers share the queue of a Unix-domain socket.
         let least = if is_unix { 1 } else { connections.div_ceil(files).max(cores) };
         let backlog = (opening * 2 / least).clamp(BACKLOG_MIN, BACKLOG_MAX);
         let workers = match options.value("--workers") {
             // Other engines share one table among all workers.
-            0 if options.value::<EngineKind>("--engine") == EngineKind::Portable => cores,
+            0 if is_portable => cores,
             0 => connections.div_ceil(room(files, backlog)).max(cores),
             given => given,
         };
