@@ -4,13 +4,15 @@ use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tidegate::engine::block_on;
+use tidegate::engine::{block_on, time};
 use tidegate::prelude::*;
 use tidegate::web::RequestHead;
 use tidegate::web::testing::TestServer;
 use tidegate::websocket::protocol::Frame;
 use tidegate::websocket::testing::{TestConnectError, WebSocketClients};
-use tidegate::websocket::{DeflateConfig, HubConfig, KeepaliveConfig, SlowPolicy, Upgrade};
+use tidegate::websocket::{
+    DeflateConfig, EventHandler, EventSocket, HubConfig, KeepaliveConfig, SlowPolicy, Upgrade, upgrade_events,
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -54,6 +56,52 @@ fn fragments_and_control_frames_are_the_tests_choice() {
     client.send_frame(&Frame::continuation(b"more"));
     assert!(client.is_closed());
     assert_eq!(client.close_frame().map(|frame| frame.code()), Some(CloseCode::PROTOCOL_ERROR));
+}
+
+/// Answers each message after five seconds, and says how many it has answered when a minute has passed.
+struct Slow;
+
+impl EventHandler for Slow {
+    type State = u32;
+
+    fn on_open(&self, ws: &mut EventSocket<'_, Self>) -> websocket::Result<u32> {
+        ws.set_read_deadline(Some(time::now() + 60 * SECOND));
+        Ok(0)
+    }
+
+    fn on_message(&self, ws: &mut EventSocket<'_, Self>, _: &mut u32, message: MessageRef<'_>) -> websocket::Result {
+        let text = message.as_text().unwrap_or_default().to_owned();
+        let work = async move {
+            time::sleep(5 * SECOND).await;
+            text
+        };
+        ws.spawn(work, |ws, answered, text| {
+            *answered += 1;
+            Ok(ws.send(&text)?)
+        });
+        Ok(())
+    }
+
+    fn on_deadline(&self, ws: &mut EventSocket<'_, Self>, answered: &mut u32) -> websocket::Result {
+        Ok(ws.close(CloseCode::new(4000), &format!("{answered} answered"))?)
+    }
+}
+
+#[test]
+fn event_handlers_go_by_the_clock_of_the_test() {
+    let server = serve(upgrade_events(Slow));
+    let mut client = server.websocket("/ws").connect();
+    client.send("one");
+    client.send("two");
+    server.advance(4 * SECOND);
+    assert_eq!(client.try_recv(), None);
+    server.advance(2 * SECOND);
+    assert_eq!((client.recv_text(), client.recv_text()), ("one".to_owned(), "two".to_owned()));
+    server.advance(50 * SECOND);
+    assert!(!client.is_closed());
+    server.advance(5 * SECOND);
+    assert!(client.is_closed());
+    assert_eq!(client.close_frame().map(|frame| (frame.code().value(), frame.reason())), Some((4000, "2 answered")));
 }
 
 #[test]

@@ -15,6 +15,7 @@ use tidegate::websocket::{
 };
 
 use crate::handler::{Gate, Reports, reports, wait_until};
+use crate::keepalive;
 use crate::support::client::{BINARY, Client, HANDSHAKE, PATIENCE, PING, PONG, TEXT, close_frame, frame, pattern};
 use crate::support::servers::{Echo, Setup, TestServer, on_every_engine, setups};
 
@@ -649,6 +650,33 @@ fn deadlines_and_timeouts_can_be_set_in_calls() {
         assert_eq!(client.expect_close(1001), "idle");
         client.write(&close_frame(1001, ""));
         client.expect_end();
+        server.finish();
+    });
+}
+
+/// Pongs of the keepalive are found between messages, and are not the application's.
+#[test]
+fn messages_go_on_beside_a_keepalive() {
+    on_every_engine(|setup| {
+        let (server, reports) = Scripted::start(setup, keepalive::config(keepalive::SHORT, keepalive::PATIENT));
+        let mut client = Client::open(server.address);
+        assert_eq!(client.next_between_pings().payload, b"welcome");
+        expect(&reports, &["open"]);
+        for round in 0..4 {
+            let ping = client.next_ping();
+            client.write(&[frame(TEXT, b"before"), frame(PONG, &ping), frame(TEXT, b"after")].concat());
+            for text in [&b"before"[..], b"after"] {
+                assert_eq!(client.next_between_pings().payload, text);
+            }
+            client.send(TEXT, b"alone");
+            assert_eq!(client.next_between_pings().payload, b"alone");
+            expect(
+                &reports,
+                &[1, 2, 3].map(|at| format!("message {}", 3 * round + at)).each_ref().map(|line| &line[..]),
+            );
+        }
+        client.close_between_pings();
+        expect(&reports, &["close 1000 \"\" after 12", "dropped"]);
         server.finish();
     });
 }

@@ -24,6 +24,16 @@ pub(crate) struct ColdState {
     pub(crate) sink_message: Option<Message>,
 }
 
+impl ColdState {
+    /// Returns whether the next short message can be delivered without a look at this. The keepalive needs no reader,
+    /// and its pongs are no messages.
+    #[inline]
+    pub(super) fn is_at_rest(&self) -> bool {
+        let is_between = self.borrowed.is_none() && self.message.is_none() && self.sink_message.is_none();
+        is_between && self.pong.is_none() && self.peer_close.is_none() && self.reserved_bits.is_empty()
+    }
+}
+
 impl Session {
     pub(crate) fn cold_mut(&mut self) -> &mut ColdState {
         self.cold.get_or_insert_default()

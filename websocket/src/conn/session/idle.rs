@@ -54,11 +54,13 @@ impl Session {
 
 impl IdleSession {
     /// Returns whether messages can be delivered [from chunks](Self::poll_chunk), without a session: neither side
-    /// closes and no lasting state has to be looked at.
+    /// closes, and the lasting state, if there is any, is at rest.
     #[inline]
     pub(crate) fn is_open(&self) -> bool {
         let is_read = matches!(self.read_state, ReadState::IdleTimeout | ReadState::Deadline);
-        self.cold.is_none() && is_read && self.closing.transport() == Transport::Keep
+        self.cold.as_ref().is_none_or(|cold| cold.is_at_rest())
+            && is_read
+            && self.closing.transport() == Transport::Keep
     }
 
     /// Takes the next chunk. `None` if a session has to look.
