@@ -18,7 +18,7 @@ use std::process::{self, Command, ExitCode, Stdio};
 use std::time::Duration;
 
 use tidegate::prelude::*;
-use tidegate::websocket::{EventHandler, EventSocket};
+use tidegate::websocket::{EventHandler, EventSocket, KeepaliveConfig};
 use tidegate_websocket::protocol::{Frame, MaskingKey};
 
 /// One count and its limit.
@@ -37,6 +37,8 @@ enum Traffic {
     WebSocket,
     /// The same to an event handler.
     Events,
+    /// The same on a connection with a keepalive, which does not ping meanwhile.
+    Kept,
     /// `GET /plaintext`.
     Http,
 }
@@ -46,6 +48,7 @@ const CASES: &[Case] = &[
     Case { name: "echo, windows of 16", traffic: Traffic::WebSocket, depth: 16, limit: 852 },
     Case { name: "echo, events", traffic: Traffic::Events, depth: 1, limit: 5780 },
     Case { name: "echo, events, windows of 16", traffic: Traffic::Events, depth: 16, limit: 720 },
+    Case { name: "echo, events, keepalive", traffic: Traffic::Kept, depth: 1, limit: 5780 },
     Case { name: "plaintext", traffic: Traffic::Http, depth: 1, limit: 7630 },
     Case { name: "plaintext, 16 pipelined", traffic: Traffic::Http, depth: 16, limit: 1470 },
 ];
@@ -84,11 +87,13 @@ fn serve() -> Result<()> {
         }
         Ok(())
     });
+    let keepalive = KeepaliveConfig::default().interval(Duration::from_secs(3600));
     let app = Router::new()
         .get("/plaintext", sync_handler(|_| Response::text("Hello, World!")))
         .get("/end", sync_handler(|_| -> Response { process::exit(0) }))
         .get("/ws", echo)
-        .get("/events", websocket::upgrade_events(EventEcho));
+        .get("/events", websocket::upgrade_events(EventEcho))
+        .get("/kept", websocket::upgrade_events(EventEcho).config(WebSocketConfig::default().keepalive(keepalive)));
     let config = Config::default().engine(EngineKind::Uring).workers(1).placement(HandlerPlacement::Inline);
     let listener = TcpListener::from(std::io::stdin().as_fd().try_clone_to_owned()?);
     Ok(Server::builder(app).bind_inherited(listener).config(config).run()?)
@@ -203,8 +208,13 @@ fn begin(client: &mut TcpStream, traffic: Traffic) -> Result<(Vec<u8>, Answer)> 
             // The date may change, but not its length.
             Ok((question.to_vec(), Answer::Length(head.len() + content.len())))
         }
-        Traffic::WebSocket | Traffic::Events => {
-            open_websocket(client, if traffic == Traffic::Events { "/events" } else { "/ws" })?;
+        Traffic::WebSocket | Traffic::Events | Traffic::Kept => {
+            let path = match traffic {
+                Traffic::Events => "/events",
+                Traffic::Kept => "/kept",
+                Traffic::WebSocket | Traffic::Http => "/ws",
+            };
+            open_websocket(client, path)?;
             let (mut question, mut answer) = (Vec::new(), Vec::new());
             Frame::binary(&[0x5A; 64]).encode(Some(MaskingKey::new([1, 2, 3, 4])), &mut question);
             Frame::binary(&[0x5A; 64]).encode(None, &mut answer);

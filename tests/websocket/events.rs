@@ -79,6 +79,8 @@ impl EventHandler for Scripted {
             Some("parse") => drop("secret".parse::<u64>()?),
             Some("refuse") => return Err(HandlerError::close(CloseCode::new(4123), "not today")),
             Some("misuse") => ws.ping(&[0; 126])?,
+            Some("join") => drop(ws.subscribe("lobby")?),
+            Some("publish") => ws.publish("lobby", "to nobody")?,
             Some("overload") => return Err(Error::Full.into()),
             Some("close") => {
                 ws.close(CloseCode::new(4000), "bye")?;
@@ -157,6 +159,8 @@ fn the_error_of_a_call_decides_on_the_close_code() {
         ("parse", 1011, "", ", invalid digit found in string"),
         ("refuse", 4123, "not today", ", closed with 4123 \"not today\""),
         ("misuse", 1011, "", ""),
+        ("join", 1011, "", ", the event handler has no hub"),
+        ("publish", 1011, "", ", the event handler has no hub"),
         ("overload", 1013, "", ""),
         ("wait", 1001, "", ""),
         ("close", 4000, "bye", ""),

@@ -164,9 +164,9 @@ impl<H: EventHandler> EventSocket<'_, H> {
     /// the connection as a member of the hub.
     ///
     /// # Errors
-    /// As [`Registration::join`](crate::Registration::join). [`HubError::Closed`] if the handler has no hub.
+    /// As [`Registration::join`](crate::Registration::join). [`HubError::NoHub`] if the handler has none.
     pub fn subscribe(&mut self, room: &str) -> Result<bool, HubError> {
-        let hub = self.handler.hub().ok_or(HubError::Closed)?;
+        let hub = self.handler.hub().ok_or(HubError::NoHub)?;
         if self.flow.extra().is_none_or(|extra| extra.registration.is_none()) {
             let registration = hub.register(self.sender())?;
             self.flow.extra_mut().registration = Some(registration);
@@ -190,11 +190,11 @@ impl<H: EventHandler> EventSocket<'_, H> {
     /// Sends a message to a room of the handler's hub, except to this connection.
     ///
     /// # Errors
-    /// As [`Broadcast::try_queue`](crate::Broadcast::try_queue). [`HubError::Closed`] if the handler has no hub.
+    /// As [`Broadcast::try_queue`](crate::Broadcast::try_queue). [`HubError::NoHub`] if the handler has none.
     pub fn publish(&mut self, room: &str, message: impl Into<PreparedMessage>) -> Result<(), HubError> {
         match self.flow.extra().and_then(|extra| extra.registration.as_ref()) {
             Some(registration) => registration.publish(room, message).try_queue(),
-            None => self.hub().ok_or(HubError::Closed)?.publish(room, message).try_queue(),
+            None => self.hub().ok_or(HubError::NoHub)?.publish(room, message).try_queue(),
         }
     }
 

@@ -24,6 +24,10 @@ pub enum HubError {
     /// The hub was closed.
     #[error("the hub is closed: it takes no messages and no members; use a new one")]
     Closed,
+    /// A room was named in a call of an event handler that returns no hub from
+    /// [`EventHandler::hub`](crate::EventHandler::hub).
+    #[error("the event handler has no hub: return one from `EventHandler::hub`")]
+    NoHub,
     /// The event of a message for event streams is invalid; nothing was sent.
     #[error(transparent)]
     Event(#[from] InvalidEvent),
