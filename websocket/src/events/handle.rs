@@ -69,9 +69,9 @@ impl<H: EventHandler> EventHandle<H> {
     /// Lets the connection's thread run `call` with the connection and its state, in order with its other calls. Its
     /// error closes the connection.
     ///
-    /// While the outbound queue is [full](EventSocket::is_full), calls wait, as messages do, and they are not bounded: a
-    /// producer that must not wait for a slow peer uses [`Sender::try_send`]. A [pause](EventSocket::pause) does not
-    /// hold them. Calls that wait when a close frame becomes due or the connection ends are dropped.
+    /// While the outbound queue is [full](EventSocket::is_full), calls wait, as messages do. Their number has no bound:
+    /// a producer that can be faster than the peer reads uses [`Sender::try_send`]. A [pause](EventSocket::pause) does
+    /// not hold calls. Those that wait when a close frame becomes due or the connection ends are dropped.
     ///
     /// # Errors
     /// [`Error::Closed`] once the connection has ended.

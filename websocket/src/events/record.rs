@@ -345,7 +345,7 @@ impl<H: EventHandler> Record<H> {
     }
 
     /// Waits while the application has paused the delivery. A call of a handle resumes it. The pause also ends when the
-    /// connection fails, and when another sender or a shutdown has queued a close frame: the peer's answer is read then.
+    /// connection fails, and when another sender or a shutdown has queued a close frame, whose answer is then read.
     #[cold]
     fn poll_pause(&mut self, session: &mut Session, cx: &mut Context<'_>) -> Poll<()> {
         if self.flow.has(PAUSED) {
