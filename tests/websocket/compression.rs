@@ -9,7 +9,9 @@ use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
 use tidegate::engine::block_on;
 use tidegate::prelude::*;
 use tidegate::web::SharedAcrossThreads;
-use tidegate::websocket::{CompressionLevel, CompressionStatus, DeflateConfig, Sender, WindowBits};
+use tidegate::websocket::{
+    CompressionLevel, CompressionStatus, DeflateConfig, EventHandler, EventSocket, Sender, WindowBits,
+};
 
 use crate::handler::reports;
 use crate::support::client::{BINARY, CONTINUATION, Client, FIN, HANDSHAKE, PING, PONG, TEXT, frame, pattern};
@@ -385,6 +387,47 @@ fn the_level_can_change_and_compression_can_pause() {
         for is_compressed in [true, false, true, false, true] {
             let first = if is_compressed { BINARY | RSV1 } else { BINARY };
             assert!(client.next() == (first, prose(2000)));
+        }
+        client.client.close();
+        server.finish();
+    });
+}
+
+/// Sends a message at each of some levels, then echoes.
+struct Levels;
+
+const LEVELS: [Option<i32>; 4] = [Some(9), None, Some(0), Some(1)];
+
+impl EventHandler for Levels {
+    type State = ();
+
+    fn on_open(&self, ws: &mut EventSocket<'_, Self>) -> websocket::Result {
+        for level in LEVELS {
+            ws.set_compression_level(level.map(|level| CompressionLevel::new(level).unwrap()));
+            ws.send(&prose(2000))?;
+        }
+        Ok(())
+    }
+
+    fn on_message(&self, ws: &mut EventSocket<'_, Self>, _: &mut (), message: MessageRef<'_>) -> websocket::Result {
+        Ok(ws.send(message)?)
+    }
+}
+
+/// Also above the size that is compressed at once.
+#[test]
+fn event_handlers_compress_in_order_with_the_level_that_they_set() {
+    on_every_engine(|setup| {
+        let upgrade = websocket::upgrade_events(Levels).compression(takeover());
+        let server = TestServer::start(setup, Router::new().get("/ws", upgrade));
+        let mut client = Deflating::open(&server, OFFER);
+        for level in LEVELS {
+            let first = if level.is_some_and(|level| level > 0) { BINARY | RSV1 } else { BINARY };
+            assert!(client.next() == (first, prose(2000)), "level {level:?}");
+        }
+        for (len, is_compressed) in [(0, false), (100, false), (1000, true), (70_000, true), (300_000, false)] {
+            client.check_echo(BINARY, &prose(len), is_compressed);
+            client.check_echo(BINARY, &prose(len), is_compressed);
         }
         client.client.close();
         server.finish();

@@ -133,7 +133,7 @@ impl Future for ConnectionTask {
     }
 }
 
-/// A connection that has received nothing yet. It is small: very many can be opened at a time, and what they would leave
+/// A connection that has received nothing yet. It is small: very many can be opened at a time, and what they leave
 /// between the memory of those that stay is lost.
 struct Silent<H> {
     /// `None` once HTTP has begun.

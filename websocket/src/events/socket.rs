@@ -16,11 +16,15 @@ use super::{EventHandle, EventHandler};
 use crate::close::CloseFrame;
 use crate::close_code::CloseCode;
 use crate::config::KeepaliveConfig;
+#[cfg(feature = "compression")]
+use crate::conn::encoding::Encoding;
 use crate::conn::frame_queue::FrameQueue;
 use crate::conn::message_writer::MessageWriter;
 use crate::conn::prepared::PreparedMessage;
 use crate::conn::sender::Sender;
 use crate::conn::session::Around;
+#[cfg(feature = "compression")]
+use crate::deflate::CompressionLevel;
 use crate::error::Error;
 use crate::frame::Frame;
 use crate::hub::{Hub, HubError};
@@ -53,7 +57,9 @@ pub struct EventSocket<'a, H: EventHandler> {
 /// # Sending
 /// A send queues the message whole, and never waits. See [`EventHandler`] for what happens when the peer does not read.
 impl<H: EventHandler> EventSocket<'_, H> {
-    /// Queues a message: one that has arrived, a `&str`, a `&[u8]`, or a `&Message`.
+    /// Queues a message: one that has arrived, a `&str`, a `&[u8]`, or a `&Message`. Where compression was agreed on, a
+    /// message of more than 256 KiB is sent as it is: compressing it would hold the thread for too long.
+    /// [`Sender::send`] in [spawned](Self::spawn) work compresses it slice by slice.
     ///
     /// # Errors
     /// [`Error::Full`] after a send that has brought the queue to its high mark, until
@@ -322,6 +328,21 @@ impl<H: EventHandler> EventSocket<'_, H> {
     /// come. It costs about 200 bytes for the life of the connection.
     pub fn set_message_bytes_max(&mut self, bytes: u64) {
         self.flow.change(Change::MessageBytesMax(bytes));
+    }
+}
+
+/// # Compression
+/// With the feature `compression`, on by default.
+#[cfg(feature = "compression")]
+#[cfg_attr(tidegate_docs, doc(cfg(feature = "compression")))]
+impl<H: EventHandler> EventSocket<'_, H> {
+    /// Changes the compression level of later messages, for all senders, as
+    /// [`WebSocket::set_compression_level`](crate::WebSocket::set_compression_level) does. It has no effect if no
+    /// compression was agreed on.
+    pub fn set_compression_level(&mut self, level: Option<CompressionLevel>) {
+        if let Some(compression) = self.around.context.encoding.as_deref().and_then(Encoding::compression) {
+            compression.set_level(level);
+        }
     }
 }
 
