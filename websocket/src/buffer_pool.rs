@@ -1,4 +1,4 @@
-//! Reuses the memory of large messages, those that arrive in many chunks and those that a client masks.
+//! Reuses the memory of large messages: those that are assembled, copied, or masked by a client.
 //!
 //! Otherwise they would lie in new pages each time, and the kernel clears each of them. That cost as much as all copying
 //! for messages in mappings of their own, and half as much again as all else for 16 KiB in a heap that shrank when a tick
@@ -59,6 +59,19 @@ impl Buffers {
 #[inline]
 pub(crate) fn with_capacity(total_bytes: usize) -> Vec<u8> {
     take(total_bytes).unwrap_or_else(|| Vec::with_capacity(total_bytes))
+}
+
+/// Copies `bytes`, into a buffer of the pool if they are long.
+#[inline]
+pub(crate) fn copy(bytes: &[u8]) -> Bytes {
+    if bytes.len() < POOLED_BYTES_MIN { Bytes::copy_from_slice(bytes) } else { copy_long(bytes) }
+}
+
+#[inline(never)]
+fn copy_long(bytes: &[u8]) -> Bytes {
+    let mut buffer = with_capacity(bytes.len());
+    buffer.extend_from_slice(bytes);
+    into_bytes(buffer)
 }
 
 /// Takes an empty buffer for a message of `total_bytes`, if the pool has one that fits: large enough, and at most twice

@@ -96,6 +96,11 @@ impl Chunk {
         Self::of(Memory::Owned(Buffer::copy(bytes)))
     }
 
+    /// Copies received bytes, into large pooled memory if they are many.
+    pub(crate) fn copied_long(bytes: &[u8]) -> Self {
+        Self::from(Buffer::copy_long(bytes))
+    }
+
     #[inline]
     fn of(memory: Memory) -> Self {
         Self { memory, start: 0, _niche: Niche::Only }
@@ -104,6 +109,7 @@ impl Chunk {
     /// Returns the bytes as shared bytes, without a copy. Any part of them keeps all of the chunk's memory allocated.
     pub(crate) fn into_bytes(self) -> Bytes {
         let mut bytes = match self.memory {
+            Memory::Owned(bytes) if bytes.is_large() => Bytes::from_owner(bytes),
             Memory::Owned(bytes) => Bytes::from(bytes.into_vec()),
             Memory::Leased(lease) => Bytes::from_owner(lease),
         };
