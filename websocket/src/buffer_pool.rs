@@ -166,6 +166,18 @@ mod tests {
     }
 
     #[test]
+    fn the_memory_of_a_long_copy_is_reused() {
+        assert_eq!(copy(b"short"), &b"short"[..]);
+        let payload = vec![7; POOLED_BYTES_MIN];
+        let message = copy(&payload);
+        assert_eq!(message, payload);
+        let address = message.as_ptr();
+        drop(message);
+        let buffer = take(POOLED_BYTES_MIN).unwrap();
+        assert_eq!(buffer.as_ptr(), address);
+    }
+
+    #[test]
     fn the_pool_is_bounded() {
         for bytes in [POOLED_BYTES_MIN - 1, POOL_BYTES_MAX + 1] {
             drop(into_bytes(vec![0; bytes]));

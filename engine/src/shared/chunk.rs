@@ -206,6 +206,17 @@ mod tests {
     }
 
     #[test]
+    fn the_memory_of_a_large_chunk_is_used_again_after_its_shared_bytes() {
+        let bytes = Chunk::copied_long(&[1; 20_000]).into_bytes();
+        let address = bytes.as_ptr();
+        drop(bytes);
+        // Takes the memory if it was freed.
+        let _other = vec![2_u8; 20_480];
+        let chunk = Chunk::copied_long(&[3; 20_000]);
+        assert_eq!((chunk.as_ptr(), &chunk[..]), (address, &[3; 20_000][..]));
+    }
+
+    #[test]
     fn extends_only_up_to_the_coalescing_bound() {
         let mut chunk = Chunk::from(vec![1; COALESCE_BYTES_MAX - 1]);
         assert!(!chunk.try_extend(&[2, 2]));

@@ -117,6 +117,7 @@ mod tests {
         let copy = Buffer::copy_long(&[1; 20_000]);
         let address = copy.as_ptr();
         drop(copy);
+        assert_eq!(kept(), 1);
         let copy = Buffer::copy_long(&[2; 10_000]);
         assert_eq!((copy.as_ptr(), &copy[..]), (address, &[2; 10_000][..]));
         assert_eq!(&Buffer::copy_long(b"short")[..], b"short");
@@ -128,6 +129,7 @@ mod tests {
         grown.vec_mut().resize(20_000, b'x');
         let address = grown.as_ptr();
         drop(grown);
+        assert_eq!(kept(), 1);
         let again = Buffer::copy(b"tiny");
         assert_eq!((again.as_ptr(), &again[..]), (address, &b"tiny"[..]));
     }
