@@ -1,8 +1,8 @@
 //! Reuses the memory of large messages: those that are assembled, copied, or masked by a client.
 //!
-//! Otherwise they would lie in new pages each time, and the kernel clears each of them. That cost as much as all copying
-//! for messages in mappings of their own, and half as much again as all else for 16 KiB in a heap that shrank when a tick
-//! had freed its messages. Every thread that makes them has a small pool, to which the memory returns from wherever the
+//! In new pages each time, the kernel would have to clear each of them. That cost as much as all copying where messages
+//! had mappings of their own, and half as much as all else for 16 KiB in a heap that shrank each time a tick had freed
+//! its messages. Every thread that makes such messages has a small pool, to which the memory returns from wherever the
 //! message is dropped.
 
 use std::cell::RefCell;

@@ -135,8 +135,8 @@ impl Drop for Buffer {
     }
 }
 
-/// Takes an empty buffer, a large one if the pool has no small one. If it has none at all, makes one of `bytes` bytes, or
-/// of as many as the pool keeps: tiny messages then do not allocate each time.
+/// Takes an empty buffer, a large one if the pool has no small one. If it has none at all, makes one of `bytes` bytes,
+/// or of as many as the pool keeps: tiny messages then do not allocate each time.
 fn take(bytes: usize) -> Boxed {
     let taken = POOL.try_with(|pool| {
         let mut pool = pool.borrow_mut();

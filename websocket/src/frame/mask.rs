@@ -4,8 +4,8 @@
 //! The tests compare it with a loop over single bytes. Long payloads take the same code compiled for AVX2, where the
 //! processor has it; calling that takes an `unsafe` block for each of the two forms.
 //!
-//! [`append_masked`] copies and masks in one pass. It is also faster than a plain copy on processors where `memcpy` uses
-//! `rep movsb` although that is slow for some alignments (AMD Zen 3 and 4 with glibc 2.36: a quarter of the rate).
+//! [`append_masked`] copies and masks in one pass. It is also faster than a plain copy on processors where `memcpy`
+//! uses `rep movsb` although that is slow for some alignments (AMD Zen 3 and 4 with glibc 2.36: a quarter of the rate).
 
 use std::mem::MaybeUninit;
 

@@ -2,8 +2,8 @@
 //! ciphertext of large records.
 //!
 //! The heap of a thread that allocates and frees them for each message shrinks and grows all the time, with a page
-//! fault for every 4 KiB. A thread keeps no more buffers than it has taken or made, so the large buffers of applications
-//! do not stay in memory.
+//! fault for every 4 KiB. A thread keeps no more buffers than it has taken or made, so the large buffers of
+//! applications do not stay in memory.
 
 use std::cell::RefCell;
 
