@@ -4,6 +4,7 @@
 
 use bytes::Bytes;
 
+use crate::buffer_pool;
 use crate::opcode::Opcode;
 use crate::utf8::Text;
 
@@ -106,7 +107,7 @@ impl From<Vec<u8>> for Message {
 
 impl From<&[u8]> for Message {
     fn from(bytes: &[u8]) -> Self {
-        Self::Binary(Bytes::copy_from_slice(bytes))
+        Self::Binary(buffer_pool::copy(bytes))
     }
 }
 

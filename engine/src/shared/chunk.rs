@@ -96,6 +96,11 @@ impl Chunk {
         Self::of(Memory::Owned(Buffer::copy(bytes)))
     }
 
+    /// Copies received bytes, into large pooled memory if they are many.
+    pub(crate) fn copied_long(bytes: &[u8]) -> Self {
+        Self::from(Buffer::copy_long(bytes))
+    }
+
     #[inline]
     fn of(memory: Memory) -> Self {
         Self { memory, start: 0, _niche: Niche::Only }
@@ -104,6 +109,7 @@ impl Chunk {
     /// Returns the bytes as shared bytes, without a copy. Any part of them keeps all of the chunk's memory allocated.
     pub(crate) fn into_bytes(self) -> Bytes {
         let mut bytes = match self.memory {
+            Memory::Owned(bytes) if bytes.is_large() => Bytes::from_owner(bytes),
             Memory::Owned(bytes) => Bytes::from(bytes.into_vec()),
             Memory::Leased(lease) => Bytes::from_owner(lease),
         };
@@ -197,6 +203,17 @@ mod tests {
         chunk.advance(2);
         assert_eq!(chunk.len(), 4);
         assert_eq!(chunk.into_vec(), b"cdef");
+    }
+
+    #[test]
+    fn the_memory_of_a_large_chunk_is_used_again_after_its_shared_bytes() {
+        let bytes = Chunk::copied_long(&[1; 20_000]).into_bytes();
+        let address = bytes.as_ptr();
+        drop(bytes);
+        // Takes the memory if it was freed.
+        let _other = vec![2_u8; 20_480];
+        let chunk = Chunk::copied_long(&[3; 20_000]);
+        assert_eq!((chunk.as_ptr(), &chunk[..]), (address, &[3; 20_000][..]));
     }
 
     #[test]

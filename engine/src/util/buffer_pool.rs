@@ -1,4 +1,4 @@
-//! A per-thread pool of small emptied buffers.
+//! A per-thread pool of emptied buffers.
 //!
 //! Without it a busy connection would allocate for every chunk and every send. A worker takes buffers for chunks and
 //! its handler thread gives them back; the handler takes buffers for sends and the worker gives those back. So neither
@@ -9,13 +9,12 @@ use std::cell::RefCell;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 
-#[cfg(feature = "tls")]
 mod large;
 
 /// Maximum total capacity kept per thread, in bytes: enough for some hundred small messages of a busy tick. Bounds
 /// threads that only ever give back.
 const POOL_BYTES_MAX: usize = 128 * 1024;
-/// A larger buffer is freed, so that a large message does not stay in memory. With TLS some are kept (`large`).
+/// A larger buffer goes to a pool with a bound of its own (`large`).
 const BUFFER_BYTES_MAX: usize = 8 * 1024;
 /// A smaller buffer is not worth keeping.
 const BUFFER_BYTES_MIN: usize = 64;
@@ -115,6 +114,12 @@ impl DerefMut for Buffer {
     }
 }
 
+impl AsRef<[u8]> for Buffer {
+    fn as_ref(&self) -> &[u8] {
+        self
+    }
+}
+
 impl fmt::Debug for Buffer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} bytes", self.len())
@@ -130,8 +135,8 @@ impl Drop for Buffer {
     }
 }
 
-/// Takes an empty buffer. If the pool has none, makes one of `bytes` bytes, or of as many as the pool keeps: tiny
-/// messages then do not allocate each time.
+/// Takes an empty buffer, a large one if the pool has no small one. If it has none at all, makes one of `bytes` bytes,
+/// or of as many as the pool keeps: tiny messages then do not allocate each time.
 fn take(bytes: usize) -> Boxed {
     let taken = POOL.try_with(|pool| {
         let mut pool = pool.borrow_mut();
@@ -146,13 +151,12 @@ fn take(bytes: usize) -> Boxed {
 
 #[cold]
 fn allocate(bytes: usize) -> Boxed {
-    Box::new(Vec::with_capacity(bytes.max(BUFFER_BYTES_MIN)))
+    large::take().unwrap_or_else(|| Box::new(Vec::with_capacity(bytes.max(BUFFER_BYTES_MIN))))
 }
 
 /// Gives the memory of `buffer` to the pool, if it is worth keeping.
 fn give(mut buffer: Boxed) {
     if !(BUFFER_BYTES_MIN..=BUFFER_BYTES_MAX).contains(&buffer.capacity()) {
-        #[cfg(feature = "tls")]
         if buffer.capacity() > BUFFER_BYTES_MAX {
             large::give(buffer);
         }

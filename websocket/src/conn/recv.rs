@@ -4,6 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use crate::buffer_pool;
 use crate::conn::session::Session;
 use crate::error::Error;
 use crate::message::{Message, MessageKind};
@@ -65,7 +66,11 @@ impl Session {
     fn take_message(&mut self, frame: ShortFrame) -> Result<Message, Error> {
         let range = self.cursor.payload(frame);
         self.cursor.rewind();
-        let payload = self.connection.take_bytes(range);
+        let payload = self.connection.try_take_bytes(range.clone()).unwrap_or_else(|| {
+            let payload = buffer_pool::copy(&self.connection.buffer()[range.clone()]);
+            self.connection.consume(range.end);
+            payload
+        });
         self.owned_message(frame.kind(), payload)
     }
 

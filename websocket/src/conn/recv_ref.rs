@@ -8,6 +8,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use tidegate_engine::COPY_BYTES_MAX;
 
+use crate::buffer_pool;
 use crate::conn::session::Session;
 use crate::error::Error;
 use crate::frame::FrameHeader;
@@ -91,7 +92,7 @@ impl Session {
             Some(Event::InPlace { kind, range, .. }) => match ShortFrame::of(kind, range.clone()) {
                 Some(frame) => return Poll::Ready(Ok(Borrowed::InPlace(frame))),
                 None => {
-                    let payload = Bytes::copy_from_slice(&self.connection.buffer()[range]);
+                    let payload = buffer_pool::copy(&self.connection.buffer()[range]);
                     self.owned_message(kind, payload)?
                 }
             },

@@ -4,7 +4,7 @@
 //! The tests compare it with a loop over single bytes. Long payloads take the same code compiled for AVX2, where the
 //! processor has it; calling that takes an `unsafe` block for each of the two forms.
 //!
-//! [`append_unmasked`] copies and unmasks in one pass. It is also faster than a plain copy on processors where `memcpy`
+//! [`append_masked`] copies and masks in one pass. It is also faster than a plain copy on processors where `memcpy`
 //! uses `rep movsb` although that is slow for some alignments (AMD Zen 3 and 4 with glibc 2.36: a quarter of the rate).
 
 use std::mem::MaybeUninit;
@@ -92,42 +92,42 @@ fn apply_mask_in_words(key: MaskingKey, payload: &mut [u8]) {
     }
 }
 
-/// Appends `payload` to `to`, unmasked on the way.
+/// Appends `payload` to `to`, masked or unmasked on the way, which is the same operation.
 #[inline]
-pub(crate) fn append_unmasked(key: MaskingKey, payload: &[u8], to: &mut Vec<u8>) {
+pub(crate) fn append_masked(key: MaskingKey, payload: &[u8], to: &mut Vec<u8>) {
     to.reserve(payload.len());
     let len = to.len() + payload.len();
-    copy_unmasked(key, payload, &mut to.spare_capacity_mut()[..payload.len()]);
+    copy_masked(key, payload, &mut to.spare_capacity_mut()[..payload.len()]);
     #[allow(unsafe_code, reason = "a vector cannot be extended from a slice of its spare capacity otherwise")]
-    // SAFETY: `copy_unmasked` wrote every byte of the slice, which reaches from the former length to this one.
+    // SAFETY: `copy_masked` wrote every byte of the slice, which reaches from the former length to this one.
     unsafe {
         to.set_len(len)
     };
 }
 
-/// Writes all of `payload`, unmasked, to `to`, which has the same length.
+/// Writes all of `payload`, masked, to `to`, which has the same length.
 #[inline]
-fn copy_unmasked(key: MaskingKey, payload: &[u8], to: &mut [MaybeUninit<u8>]) {
+fn copy_masked(key: MaskingKey, payload: &[u8], to: &mut [MaybeUninit<u8>]) {
     #[cfg(target_arch = "x86_64")]
     if payload.len() >= WIDE_BYTES_MIN && std::arch::is_x86_feature_detected!("avx2") {
         #[allow(unsafe_code, reason = "see the module documentation")]
         // SAFETY: the processor has AVX2, the only requirement of the function.
         unsafe {
-            copy_unmasked_avx2(key, payload, to)
+            copy_masked_avx2(key, payload, to)
         };
         return;
     }
-    copy_unmasked_in_words(key, payload, to);
+    copy_masked_in_words(key, payload, to);
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
-fn copy_unmasked_avx2(key: MaskingKey, payload: &[u8], to: &mut [MaybeUninit<u8>]) {
-    copy_unmasked_in_words(key, payload, to);
+fn copy_masked_avx2(key: MaskingKey, payload: &[u8], to: &mut [MaybeUninit<u8>]) {
+    copy_masked_in_words(key, payload, to);
 }
 
 #[inline(always)]
-fn copy_unmasked_in_words(key: MaskingKey, payload: &[u8], to: &mut [MaybeUninit<u8>]) {
+fn copy_masked_in_words(key: MaskingKey, payload: &[u8], to: &mut [MaybeUninit<u8>]) {
     assert_eq!(payload.len(), to.len());
     let [a, b, c, d] = key.0;
     let word = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);
@@ -169,7 +169,7 @@ mod tests {
                     apply_mask_scalar(key, &mut expected[start..start + len], offset_bytes);
                     assert_eq!(masked, expected, "len {len} start {start} offset {offset_bytes}");
                     let mut appended = vec![7; start];
-                    append_unmasked(key.at_offset(offset_bytes), &source[start..start + len], &mut appended);
+                    append_masked(key.at_offset(offset_bytes), &source[start..start + len], &mut appended);
                     assert_eq!(appended[..start], vec![7; start]);
                     assert_eq!(appended[start..], expected[start..start + len], "len {len} start {start} appended");
                 }

@@ -5,7 +5,7 @@
 //! at most twice the bytes received so far, unless the memory of an earlier message is reused.
 
 use crate::buffer_pool;
-use crate::frame::mask::{MaskingKey, append_unmasked, apply_mask};
+use crate::frame::mask::{MaskingKey, append_masked, apply_mask};
 use crate::message::{Message, MessageKind};
 use crate::protocol_error::ProtocolError;
 use crate::utf8::TextBuffer;
@@ -42,11 +42,11 @@ impl Assembler {
     ) -> Result<(), ProtocolError> {
         match self {
             Self::Text(text) => text
-                .push_with(piece, expected_bytes, |bytes| append_unmasked(key, piece, bytes))
+                .push_with(piece, expected_bytes, |bytes| append_masked(key, piece, bytes))
                 .map_err(|_| ProtocolError::InvalidUtf8),
             Self::Binary(bytes) => {
                 buffer_pool::reserve_for_arrival(bytes, piece.len(), expected_bytes);
-                append_unmasked(key, piece, bytes);
+                append_masked(key, piece, bytes);
                 Ok(())
             }
         }

@@ -11,6 +11,7 @@ use std::ops::Deref;
 use bytes::Bytes;
 
 use super::{InvalidUtf8, check_utf8};
+use crate::buffer_pool;
 
 /// Text known to be UTF-8: a reference-counted `str` over [`Bytes`], cheap to clone and to send to other threads.
 ///
@@ -52,7 +53,7 @@ impl Text {
     /// [`InvalidUtf8`].
     pub fn copy_from_utf8(bytes: &[u8]) -> Result<Self, InvalidUtf8> {
         check_utf8(bytes)?;
-        Ok(Self(Bytes::copy_from_slice(bytes)))
+        Ok(Self(buffer_pool::copy(bytes)))
     }
 
     /// Takes bytes that a [`Utf8Validator`](super::Utf8Validator) has passed, to the end of a character.
@@ -116,7 +117,7 @@ impl Hash for Text {
 
 impl From<&str> for Text {
     fn from(text: &str) -> Self {
-        Self(Bytes::copy_from_slice(text.as_bytes()))
+        Self(buffer_pool::copy(text.as_bytes()))
     }
 }
 

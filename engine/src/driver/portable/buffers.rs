@@ -142,7 +142,7 @@ impl ReceiveBuffers {
                 Chunk::leased(unsafe { self.pool.lease(buffer, len) })
             }
             mut received => {
-                let chunk = Chunk::from(self.view(&mut received).to_vec());
+                let chunk = Chunk::copied_long(self.view(&mut received));
                 self.recycle(received);
                 chunk
             }

@@ -123,7 +123,7 @@ impl BufferGroups {
                 Chunk::leased(group.lease(buffer, len))
             }
             _ => {
-                let chunk = Chunk::from(self.view(&mut received).to_vec());
+                let chunk = Chunk::copied_long(self.view(&mut received));
                 self.recycle(received);
                 chunk
             }

@@ -1,7 +1,9 @@
-//! A per-thread pool of large buffers, for the plaintext and the ciphertext of large records.
+//! A per-thread pool of large buffers: copies of large chunks, queues that have grown, and the plaintext and the
+//! ciphertext of large records.
 //!
 //! The heap of a thread that allocates and frees them for each message shrinks and grows all the time, with a page
-//! fault for every 4 KiB. A thread keeps no more buffers than it has taken, so other large buffers are freed as before.
+//! fault for every 4 KiB. A thread keeps no more buffers than it has taken or made, so the large buffers of
+//! applications do not stay in memory.
 
 use std::cell::RefCell;
 
@@ -16,7 +18,7 @@ const GRAIN_BYTES: usize = 4096;
 
 struct LargePool {
     pool: Pool,
-    /// Buffers that were taken and not given back. Some are given back on another thread.
+    /// Buffers that were taken or made and not given back to this pool. Some are given back on another thread.
     taken: usize,
 }
 
@@ -41,6 +43,35 @@ impl Buffer {
         let new = || Box::new(Vec::with_capacity(space.next_multiple_of(GRAIN_BYTES)));
         Self(Some(taken.ok().flatten().unwrap_or_else(new)))
     }
+
+    /// Copies `bytes`, into a large buffer of the pool if they are long.
+    pub(crate) fn copy_long(bytes: &[u8]) -> Self {
+        if bytes.len() <= BUFFER_BYTES_MAX {
+            return Self::copy(bytes);
+        }
+        let mut buffer = Self::with_room(bytes.len());
+        let memory = buffer.vec_mut();
+        memory.clear();
+        memory.extend_from_slice(bytes);
+        buffer
+    }
+
+    /// Returns whether its memory comes back to the pool of large buffers.
+    pub(crate) fn is_large(&self) -> bool {
+        self.capacity() > BUFFER_BYTES_MAX
+    }
+}
+
+/// Takes an empty buffer of any size. Without one, counts that which the caller makes.
+pub(super) fn take() -> Option<Boxed> {
+    let taken = LARGE.try_with(|large| {
+        let LargePool { pool, taken } = &mut *large.borrow_mut();
+        *taken += 1;
+        pool.buffers.len().checked_sub(1).map(|last| pool.take(last))
+    });
+    let mut buffer = taken.ok()??;
+    buffer.clear();
+    Some(buffer)
 }
 
 /// Gives the memory of a large buffer to the pool, if this thread has taken as many.
@@ -79,6 +110,28 @@ mod tests {
         let buffer = Buffer::with_room(100_000);
         assert!(buffer.is_empty() && buffer.capacity() >= 100_000);
         assert_eq!(kept(), 0);
+    }
+
+    #[test]
+    fn the_memory_of_a_long_copy_is_used_again() {
+        let copy = Buffer::copy_long(&[1; 20_000]);
+        let address = copy.as_ptr();
+        drop(copy);
+        assert_eq!(kept(), 1);
+        let copy = Buffer::copy_long(&[2; 10_000]);
+        assert_eq!((copy.as_ptr(), &copy[..]), (address, &[2; 10_000][..]));
+        assert_eq!(&Buffer::copy_long(b"short")[..], b"short");
+    }
+
+    #[test]
+    fn the_memory_of_a_buffer_that_has_grown_is_used_again() {
+        let mut grown = Buffer::copy(b"tiny");
+        grown.vec_mut().resize(20_000, b'x');
+        let address = grown.as_ptr();
+        drop(grown);
+        assert_eq!(kept(), 1);
+        let again = Buffer::copy(b"tiny");
+        assert_eq!((again.as_ptr(), &again[..]), (address, &b"tiny"[..]));
     }
 
     #[test]

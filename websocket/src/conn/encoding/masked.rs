@@ -4,28 +4,21 @@ use bytes::Bytes;
 use tidegate_engine::{COPY_BYTES_MAX, SendError};
 
 use super::keys::masking_key;
+use crate::buffer_pool;
 use crate::conn::frame_queue::FrameQueue;
 use crate::frame::Frame;
-use crate::frame::mask::apply_mask;
+use crate::frame::mask::append_masked;
 use crate::limits::FRAME_HEADER_BYTES_MAX;
 use crate::message::MessageRef;
 
-/// The bytes of a long payload that are copied and then masked at a time: they are still in the nearest cache. A
-/// multiple of the four bytes of a key.
-const BLOCK_BYTES: usize = 8 << 10;
-
-/// Returns a client's frame, in newly allocated memory.
+/// Returns a client's frame. The memory of a long one comes from the pool of the thread and goes back to it.
 pub(crate) fn masked_frame(frame: &Frame<'_>) -> Bytes {
     let (key, payload) = (masking_key(), frame.payload());
     let header = frame.header(Some(key));
-    let mut bytes = Vec::with_capacity(header.len() + payload.len());
+    let mut bytes = buffer_pool::with_capacity(header.len() + payload.len());
     bytes.extend_from_slice(&header);
-    for block in payload.chunks(BLOCK_BYTES) {
-        let start = bytes.len();
-        bytes.extend_from_slice(block);
-        apply_mask(key, &mut bytes[start..]);
-    }
-    bytes.into()
+    append_masked(key, payload, &mut bytes);
+    buffer_pool::into_bytes(bytes)
 }
 
 impl FrameQueue<'_> {
@@ -50,12 +43,13 @@ impl FrameQueue<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::frame::mask::apply_mask;
     use crate::frame::{FrameHeader, FrameRules};
     use crate::role::Role;
 
     #[test]
     fn the_payload_comes_back_unmasked() {
-        for len in [0, 1, 125, 126, BLOCK_BYTES - 1, BLOCK_BYTES + 1, 3 * BLOCK_BYTES + 5] {
+        for len in [0, 1, 125, 126, COPY_BYTES_MAX + 1, 20_005] {
             let payload: Vec<u8> = (0..len).map(|index| (index * 151 % 251) as u8).collect();
             let bytes = masked_frame(&Frame::binary(&payload));
             let (header, header_len) = FrameHeader::parse(&bytes, &FrameRules::new(Role::Server)).unwrap().unwrap();
@@ -66,5 +60,14 @@ mod tests {
             apply_mask(header.masking_key.unwrap(), &mut masked);
             assert_eq!(masked, payload);
         }
+    }
+    #[test]
+    fn the_memory_of_a_long_frame_is_used_again() {
+        let payload = vec![7; COPY_BYTES_MAX + 1];
+        let frame = masked_frame(&Frame::binary(&payload));
+        let (place, len) = (frame.as_ptr(), frame.len());
+        drop(frame);
+        let buffer = buffer_pool::take(len).expect("pooled memory");
+        assert_eq!(buffer.as_ptr(), place);
     }
 }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use tidegate_engine::ByteSender;
 
 use super::Session;
+use crate::buffer_pool;
 use crate::conn::context::ConnContext;
 use crate::error::Error;
 use crate::message::{MessageRef, OwnedMessage};
@@ -72,7 +73,7 @@ impl Session {
             Some(Event::InPlace { kind, range, .. }) => match ShortFrame::of(kind, range.clone()) {
                 Some(frame) => return Poll::Ready(self.deliver_in_place(frame, deliver)),
                 None => {
-                    let payload = Bytes::copy_from_slice(&self.connection.buffer()[range]);
+                    let payload = buffer_pool::copy(&self.connection.buffer()[range]);
                     self.owned_message(kind, payload)?
                 }
             },
