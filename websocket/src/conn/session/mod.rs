@@ -64,7 +64,7 @@ pub(crate) struct Session {
 
 // One of these exists for each of very many idle connections.
 #[cfg(target_pointer_width = "64")]
-const _: () = assert!(size_of::<Session>() <= 104);
+const _: () = assert!(size_of::<Session>() <= 88);
 
 /// Returns the engine's idle timeout that goes with a WebSocket's. It is longer, so a handler that reads closes first
 /// and gets the error. It applies whatever the handler is waiting for, and sends the farewell.
