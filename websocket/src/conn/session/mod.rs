@@ -42,7 +42,7 @@ use crate::reserved_bits::ReservedBits;
 use cold_state::ColdState;
 use cursor::Cursor;
 pub(crate) use deliver::{Around, Arrived};
-pub(crate) use idle::IdleSession;
+pub(crate) use idle::{IdleSession, IdleState};
 pub(crate) use owned::OwnedSession;
 pub(crate) use pieces::{MessagePiece, PiecePayload};
 use read_state::ReadState;
