@@ -414,11 +414,14 @@ impl Outbound {
         }
         self.flags.set(SCHEDULED);
         // A large tail becomes segments, so that it also leaves in steps.
-        let mut batch = match self.segments.is_none() && queued_bytes <= BATCH_BYTES_MAX {
-            true => SendBatch::single(Segment::from(self.tail.take())),
-            false => self.take_segments()?,
+        let (mut batch, bytes) = if self.segments.is_none() && queued_bytes <= BATCH_BYTES_MAX {
+            (SendBatch::single(Segment::from(self.tail.take())), queued_bytes)
+        } else {
+            let batch = self.take_segments()?;
+            let bytes = batch.remaining();
+            (batch, bytes)
         };
-        self.in_flight_bytes = batch.remaining() as u32;
+        self.in_flight_bytes = bytes as u32;
         if self.flags.has(ENDING | FIN) && self.queued_bytes() == 0 {
             batch.more_follows = true;
             batch.fin_follows = self.state == SendState::Finished;
