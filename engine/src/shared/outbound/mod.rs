@@ -417,9 +417,7 @@ impl Outbound {
         let (mut batch, bytes) = if self.segments.is_none() && queued_bytes <= BATCH_BYTES_MAX {
             (SendBatch::single(Segment::from(self.tail.take())), queued_bytes)
         } else {
-            let batch = self.take_segments()?;
-            let bytes = batch.remaining();
-            (batch, bytes)
+            self.take_segments()?
         };
         self.in_flight_bytes = bytes as u32;
         if self.flags.has(ENDING | FIN) && self.queued_bytes() == 0 {
@@ -429,7 +427,8 @@ impl Outbound {
         Some(batch)
     }
 
-    fn take_segments(&mut self) -> Option<SendBatch> {
+    /// Takes the segments of the next batch. Returns it with the sum of its bytes.
+    fn take_segments(&mut self) -> Option<(SendBatch, usize)> {
         self.seal_tail();
         let mut segments = self.segments.take()?;
         let count = cut_batch(&mut segments.list);
@@ -437,10 +436,12 @@ impl Outbound {
         let queued_bytes = segments.bytes;
         let mut batch = SendBatch::of(segments)?;
         batch.more_follows = later.front().is_some_and(Segment::is_file) && !batch.first.is_file();
-        if !later.is_empty() {
-            self.segments = Some(Box::new(Segments { list: later, bytes: queued_bytes - batch.remaining() }));
+        if later.is_empty() {
+            return Some((batch, queued_bytes));
         }
-        Some(batch)
+        let bytes = batch.remaining();
+        self.segments = Some(Box::new(Segments { list: later, bytes: queued_bytes - bytes }));
+        Some((batch, bytes))
     }
 
     /// Records that the batch in flight has left. Returns the wakers to wake for space or a flush.
