@@ -52,8 +52,8 @@ pub(crate) struct ConnShared {
     pub(crate) key: ConnKey,
     pub(crate) inbound: Biased<Inbound>,
     pub(crate) outbound: Biased<Outbound>,
-    /// [`PARKED`] or [`KNOWN`] while the reader waits with its waker stored, cleared by whichever event wakes it. Written
-    /// under the inbound lock; a known reader that is polled again stays pending without taking the lock.
+    /// [`PARKED`] or [`KNOWN`] while the reader waits with its waker stored, and cleared by whichever event wakes it.
+    /// Written under the inbound lock; a known reader that is polled again stays pending without taking the lock.
     reader: AtomicU8,
     /// [`DRAINING`] and [`FINISHED`].
     ends: AtomicU8,
