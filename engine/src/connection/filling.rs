@@ -8,7 +8,6 @@ use crate::error::ReceiveError;
 use crate::shared::command::Command;
 use crate::shared::fill::MemoryFill;
 use crate::shared::inbound::End;
-use crate::shared::waiters::id_of;
 
 /// What a reader knows of its memory between [`Connection::poll_fill_into`] and [`Connection::take_filled`]. One for
 /// each large message; it costs nothing to make.
@@ -133,7 +132,6 @@ impl Connection {
         (filling.away, filling.kept) = (fill.address(), kept);
         inbound.begin_fill();
         shared.park_reader(&mut inbound, cx.waker());
-        self.waiting = id_of(cx.waker());
         shared.turn_chunks.store(0, Ordering::Relaxed);
         drop(inbound);
         shared.post(Command::MemoryFill(shared.key, fill));

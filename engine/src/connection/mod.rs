@@ -33,7 +33,6 @@ use crate::error::ReceiveError;
 use crate::shared::chunk::Chunk;
 use crate::shared::command::Command;
 use crate::shared::inbound::End;
-use crate::shared::waiters::{WakerId, id_of};
 use crate::shared::{ConnShared, LocalEnd};
 use crate::time::Timer;
 
@@ -93,13 +92,11 @@ use crate::time::Timer;
 pub struct Connection {
     sender: HandlerEnd,
     unread: Option<Chunk>,
-    /// Identity of the waker in the inbound buffer, that of the last poll.
-    waiting: WakerId,
 }
 
 // One of these exists for each of very many idle connections.
 #[cfg(all(target_pointer_width = "64", not(loom)))]
-const _: () = assert!(size_of::<Connection>() <= 48);
+const _: () = assert!(size_of::<Connection>() <= 32);
 
 /// Maximum chunks a reader takes in a row before it yields to the other tasks of its thread: a peer that keeps the
 /// buffer non-empty must not monopolize the thread. Large enough that yielding costs nothing compared to the work on
@@ -113,7 +110,7 @@ impl Connection {
 
     fn of(sender: HandlerEnd) -> Self {
         sender.shared.turn_chunks.store(0, Ordering::Relaxed);
-        Self { sender, unread: None, waiting: (0, 0) }
+        Self { sender, unread: None }
     }
 
     fn shared(&self) -> &ConnShared {
@@ -141,7 +138,7 @@ impl Connection {
             return Poll::Ready(Ok(Some(chunk)));
         }
         let shared = &self.sender.shared;
-        if shared.is_reader_parked() && self.waiting == id_of(cx.waker()) && !is_read_overdue(shared) {
+        if shared.is_reader_parked_in(cx.waker()) && !is_read_overdue(shared) {
             shared.turn_chunks.store(0, Ordering::Relaxed);
             return Poll::Pending;
         }
@@ -159,7 +156,6 @@ impl Connection {
             if inbound.is_empty() && inbound.end() == End::Open {
                 // The reader will likely wait next and then need not take the lock again.
                 shared.park_reader(&mut inbound, cx.waker());
-                self.waiting = id_of(cx.waker());
             }
             drop(inbound);
             if resume {
@@ -179,7 +175,6 @@ impl Connection {
         shared.turn_chunks.store(0, Ordering::Relaxed);
         let released = inbound.release();
         shared.park_reader(&mut inbound, cx.waker());
-        self.waiting = id_of(cx.waker());
         drop(inbound);
         if released {
             shared.post(Command::Release(shared.key));
@@ -327,13 +322,13 @@ impl Connection {
     /// Waits until a graceful shutdown has begun or the connection has failed. Wakes the task that last polled this or
     /// [`poll_receive`](Self::poll_receive).
     pub fn poll_draining(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut inbound = self.sender.shared.inbound.lock();
+        let shared = &self.sender.shared;
+        let mut inbound = shared.inbound.lock();
         // A failed connection gets no further notification.
         if self.is_draining() || matches!(inbound.end(), End::Failed(_)) {
             return Poll::Ready(());
         }
-        inbound.set_waker(cx.waker());
-        self.waiting = id_of(cx.waker());
+        shared.set_reader(&mut inbound, cx.waker());
         Poll::Pending
     }
 
@@ -351,7 +346,7 @@ impl Connection {
 
     fn poll_end(&mut self, cx: &mut Context<'_>, at_fin: bool) -> Poll<()> {
         let shared = &self.sender.shared;
-        if shared.is_reader_parked() && self.waiting == id_of(cx.waker()) {
+        if shared.is_reader_parked_in(cx.waker()) {
             return Poll::Pending;
         }
         if shared.is_finished() && shared.outbound.lock().is_closed() {
@@ -365,9 +360,8 @@ impl Connection {
         if inbound.is_empty() && inbound.end() == End::Open {
             shared.park_reader(&mut inbound, cx.waker());
         } else {
-            inbound.set_waker(cx.waker());
+            shared.set_reader(&mut inbound, cx.waker());
         }
-        self.waiting = id_of(cx.waker());
         let watch = inbound.take_watch();
         drop(inbound);
         if watch {

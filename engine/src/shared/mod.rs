@@ -23,10 +23,11 @@ pub(crate) mod waiters;
 pub(crate) mod wake_scope;
 pub(crate) mod worker_shared;
 
+use std::ptr;
 use std::sync::Arc;
 #[cfg(feature = "tls")]
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use std::task::Waker;
 use std::time::Duration;
 
@@ -41,6 +42,7 @@ use crate::shared::worker_shared::WorkerShared;
 #[cfg(feature = "tls")]
 use crate::tls::TlsInfo;
 use crate::util::biased_lock::Biased;
+use crate::util::task;
 
 /// The shared state of one connection.
 ///
@@ -50,9 +52,9 @@ pub(crate) struct ConnShared {
     pub(crate) key: ConnKey,
     pub(crate) inbound: Biased<Inbound>,
     pub(crate) outbound: Biased<Outbound>,
-    /// Set while the reader waits with its waker stored, and cleared by whichever event wakes it. Written under the
-    /// inbound lock; a reader that is polled again stays pending without taking the lock.
-    reader_parked: AtomicBool,
+    /// [`PARKED`] or [`KNOWN`] while the reader waits with its waker stored, and cleared by whichever event wakes it.
+    /// Written under the inbound lock; a known reader that is polled again stays pending without taking the lock.
+    reader: AtomicU8,
     /// [`DRAINING`] and [`FINISHED`].
     ends: AtomicU8,
     /// The chunks that the reader has taken since it last waited or yielded. The reader's alone.
@@ -66,6 +68,13 @@ pub(crate) struct ConnShared {
     pub(crate) deadlines: Deadlines,
     peer: StoredAddress,
 }
+
+/// The reader does not wait.
+const AWAKE: u8 = 0;
+/// The reader waits, in whatever polled it.
+const PARKED: u8 = 1;
+/// The reader waits as an endpoint, or in the connection's current task.
+const KNOWN: u8 = 2;
 
 /// A graceful shutdown has begun.
 const DRAINING: u8 = 1;
@@ -125,7 +134,7 @@ impl ConnShared {
             inbound: Biased::new(Inbound::new()),
             outbound: Biased::new(Outbound::new()),
             deadlines: Deadlines::new(),
-            reader_parked: AtomicBool::new(false),
+            reader: AtomicU8::new(AWAKE),
             ends: AtomicU8::new(0),
             turn_chunks: AtomicU8::new(0),
             table: AtomicU8::new(0),
@@ -195,7 +204,7 @@ impl ConnShared {
     /// the waker of the task that read before, to be dropped.
     pub(crate) fn become_endpoint(&self, ready: Ready) -> Option<Waker> {
         let mut inbound = self.inbound.lock();
-        self.reader_parked.store(false, Ordering::Release);
+        self.reader.store(AWAKE, Ordering::Release);
         self.task.store(ready.place, Ordering::Relaxed);
         self.table.store(ready.table + 1, Ordering::Release);
         inbound.take_waker()
@@ -212,11 +221,36 @@ impl ConnShared {
 
     /// Leaves the reader's waker in the buffer, which must be empty and open. The waker of an endpoint is not stored:
     /// it is made from the endpoint's place.
+    #[inline]
     pub(crate) fn park_reader(&self, inbound: &mut Inbound, waker: &Waker) {
-        if !self.is_endpoint() {
+        let is_known = if self.is_endpoint() {
+            true
+        } else {
             inbound.set_waker(waker);
+            self.is_task_of(waker)
+        };
+        self.reader.store(if is_known { KNOWN } else { PARKED }, Ordering::Release);
+    }
+
+    /// Leaves the reader's waker in the buffer, whatever is in it. A reader that waits goes on waiting.
+    pub(crate) fn set_reader(&self, inbound: &mut Inbound, waker: &Waker) {
+        inbound.set_waker(waker);
+        if !self.is_endpoint() && !self.is_task_of(waker) {
+            self.forget_task(inbound);
         }
-        self.reader_parked.store(true, Ordering::Release);
+    }
+
+    /// Notes that the connection gets another task, or that another waker than its task's is in the buffer.
+    pub(crate) fn forget_task(&self, _locked: &mut Inbound) {
+        if self.reader.load(Ordering::Relaxed) == KNOWN {
+            self.reader.store(PARKED, Ordering::Release);
+        }
+    }
+
+    /// Returns whether `waker` is that of the connection's task.
+    #[inline]
+    fn is_task_of(&self, waker: &Waker) -> bool {
+        task::owner_of::<Arc<Self>>(waker).is_some_and(|connection| ptr::eq(Arc::as_ptr(connection), self))
     }
 
     /// Takes the waker of a waiting reader, to be woken once the lock is released.
@@ -228,7 +262,7 @@ impl ConnShared {
     /// Takes the waker of a waiting reader that is a task.
     #[inline]
     pub(crate) fn take_task(&self, inbound: &mut Inbound) -> Option<Waker> {
-        self.reader_parked.store(false, Ordering::Release);
+        self.reader.store(AWAKE, Ordering::Release);
         inbound.take_waker()
     }
 
@@ -238,7 +272,7 @@ impl ConnShared {
     pub(crate) fn take_endpoint(&self) -> bool {
         let waits = self.is_endpoint() && self.is_reader_parked();
         if waits {
-            self.reader_parked.store(false, Ordering::Release);
+            self.reader.store(AWAKE, Ordering::Release);
         }
         waits
     }
@@ -251,12 +285,19 @@ impl ConnShared {
 
     /// Notes that nothing reads any more. The lock of the inbound buffer must be held.
     pub(crate) fn end_reading(&self) {
-        self.reader_parked.store(false, Ordering::Release);
+        self.reader.store(AWAKE, Ordering::Release);
     }
 
     /// Returns whether nothing has happened since the reader left its waker.
     pub(crate) fn is_reader_parked(&self) -> bool {
-        self.reader_parked.load(Ordering::Acquire)
+        self.reader.load(Ordering::Acquire) != AWAKE
+    }
+
+    /// Returns whether nothing has happened since the reader left this waker. It can be false although that is so, for
+    /// another waker than that of the connection's task.
+    #[inline]
+    pub(crate) fn is_reader_parked_in(&self, waker: &Waker) -> bool {
+        self.reader.load(Ordering::Acquire) == KNOWN && (self.is_task_of(waker) || self.is_endpoint())
     }
 
     /// Returns whether the outbound queue takes no more bytes.

@@ -169,8 +169,15 @@ impl SendBatch {
         Some(Self { rest: Some(segments), ..Self::single(first) })
     }
 
+    #[inline]
     pub(crate) fn remaining(&self) -> usize {
-        self.first.len() - self.offset + self.rest().map(|segment| segment.as_slice().len()).sum::<usize>()
+        let first = self.first.len() - self.offset;
+        if self.rest.is_none() { first } else { first + self.rest_bytes() }
+    }
+
+    #[inline(never)]
+    fn rest_bytes(&self) -> usize {
+        self.rest().map(|segment| segment.as_slice().len()).sum()
     }
 
     /// Returns the part of a file that this batch is, if it is one.

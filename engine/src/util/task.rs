@@ -19,7 +19,7 @@ use std::future::Future;
 use std::mem::ManuallyDrop;
 use std::pin::Pin;
 use std::process::abort;
-use std::ptr::NonNull;
+use std::ptr::{self, NonNull};
 use std::task::{Context, Poll, RawWaker, RawWakerVTable, Waker};
 
 use crate::util::sync::{AtomicU32, Ordering, fence};
@@ -230,6 +230,16 @@ impl<O: Owner> Task<O> {
             drop(Runnable(self.0));
         }
     }
+}
+
+/// Returns the owner's part of the task that `waker` wakes; `None` if it wakes something else.
+#[inline]
+pub(crate) fn owner_of<O: Owner>(waker: &Waker) -> Option<&O> {
+    if !ptr::eq(waker.vtable(), O::WAKERS) {
+        return None;
+    }
+    // SAFETY: a waker with this table has a reference to a task with this owner, which lasts as long as the waker.
+    Some(unsafe { &(*waker.data().cast::<Header<O>>()).owner })
 }
 
 /// Returns the functions of the wakers of tasks with this owner.

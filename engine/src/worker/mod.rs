@@ -84,7 +84,8 @@ enum Phase {
     Closing,
 }
 
-/// A worker's side of one connection.
+/// A worker's side of one connection. Aligned so that each lies in one cache line.
+#[repr(align(32))]
 struct Conn {
     shared: Arc<ConnShared>,
     /// Tick at which the connection is reset: a closing one that has not ended by then, or one whose send in flight

@@ -14,7 +14,7 @@ use super::flow::{ABORTED, CLOSE_DUE, Change, FULL, Flow, HAS_MAILBOX, PAUSED};
 use super::socket::EventSocket;
 use crate::close_code::CloseCode;
 use crate::conn::handler_scope::handler_scope;
-use crate::conn::session::{Around, Arrived, IdleSession, Session};
+use crate::conn::session::{Around, Arrived, IdleSession, IdleState, Session};
 use crate::error::Error;
 use crate::limits::FRAME_HEADER_BYTES_MAX;
 use crate::message::MessageRef;
@@ -35,6 +35,8 @@ use crate::serve::task::closing_frame;
 pub(super) struct Record<H: EventHandler> {
     session: Resting,
     flow: Flow<H>,
+    /// How far an idle session has come.
+    idle_state: IdleState,
     phase: Phase<H::State>,
 }
 
@@ -42,10 +44,15 @@ pub(super) struct Record<H: EventHandler> {
 enum Resting {
     /// Between two messages, nearly always.
     Idle(IdleSession),
-    /// Inside a message, or with state that lasts.
-    Active(Box<Session>),
-    /// While it is polled, and after its end.
-    Taken,
+    /// Inside a message, or with state that lasts. `None` while it is polled, and after its end: with a third variant
+    /// the tag would take a word.
+    Active(Option<Box<Session>>),
+}
+
+impl Resting {
+    fn take(&mut self) -> Self {
+        std::mem::replace(self, Self::Active(None))
+    }
 }
 
 /// What the delivery from chunks leaves to a session.
@@ -102,7 +109,8 @@ impl<S> Phase<S> {
 impl<H: EventHandler> Record<H> {
     pub(super) fn new(mut session: Box<Session>) -> Self {
         session.surface_control_frames();
-        Self { session: rest(session), flow: Flow::new(), phase: Phase::New }
+        let idle_state = session.idle_state();
+        Self { session: rest(session), flow: Flow::new(), idle_state, phase: Phase::New }
     }
 
     /// Serves the connection as far as possible. Ready once it has ended and everything of it is dropped.
@@ -111,7 +119,7 @@ impl<H: EventHandler> Record<H> {
         let mut left = Left::default();
         if let Resting::Idle(idle) = &self.session
             && matches!(self.phase, Phase::Open(_))
-            && idle.is_open()
+            && idle.is_open(self.idle_state)
             && self.flow.is_at_rest()
         {
             match self.serve(cx, |record, cx| record.poll_chunks(handler, cx, &mut left)) {
@@ -126,9 +134,9 @@ impl<H: EventHandler> Record<H> {
     /// Serves the connection with a session.
     #[inline(never)]
     fn poll_left(&mut self, handler: &H, cx: &mut Context<'_>, left: Left) -> Poll<()> {
-        match std::mem::replace(&mut self.session, Resting::Taken) {
+        match self.session.take() {
             Resting::Idle(idle) => {
-                let mut session = idle.into_session();
+                let mut session = idle.into_session(self.idle_state);
                 left.chunk.into_iter().for_each(|chunk| session.connection.unread(chunk));
                 if let Some(panic) = left.panic {
                     self.end_after_panic(&mut session, &*panic);
@@ -143,21 +151,23 @@ impl<H: EventHandler> Record<H> {
                     session.end();
                     return Poll::Ready(());
                 }
+                self.idle_state = session.idle_state();
                 self.session = match session.is_idle() {
                     true => Resting::Idle(session.into_idle()),
-                    false => Resting::Active(Box::new(session)),
+                    false => Resting::Active(Some(Box::new(session))),
                 };
                 Poll::Pending
             }
-            Resting::Active(mut session) => {
+            Resting::Active(Some(mut session)) => {
                 if self.poll_session(&mut session, handler, cx).is_ready() {
                     session.end();
                     return Poll::Ready(());
                 }
+                self.idle_state = session.idle_state();
                 self.session = rest(session);
                 Poll::Pending
             }
-            Resting::Taken => Poll::Ready(()),
+            Resting::Active(None) => Poll::Ready(()),
         }
     }
 
@@ -194,7 +204,7 @@ impl<H: EventHandler> Record<H> {
     fn poll_chunks(&mut self, handler: &H, cx: &mut Context<'_>, left: &mut Left) -> Poll<()> {
         let Resting::Idle(idle) = &mut self.session else { return Poll::Ready(()) };
         for _ in 0..CHUNKS_MAX {
-            let Some(mut chunk) = ready!(idle.poll_chunk(cx)) else { return Poll::Ready(()) };
+            let Some(mut chunk) = ready!(idle.poll_chunk(cx, self.idle_state)) else { return Poll::Ready(()) };
             let (around, len) = (idle.around(), chunk.len());
             let message_bytes_max = around.context.config.message_bytes_max.min(SHORT_BYTES_MAX);
             let mut begin = 0;
@@ -416,10 +426,10 @@ impl<H: EventHandler> Record<H> {
 
     /// Ends a connection that is served no more, because its thread ends.
     pub(super) fn end(&mut self, handler: &H) {
-        let mut session = match std::mem::replace(&mut self.session, Resting::Taken) {
-            Resting::Idle(idle) => Box::new(idle.into_session()),
-            Resting::Active(session) => session,
-            Resting::Taken => return,
+        let mut session = match self.session.take() {
+            Resting::Idle(idle) => Box::new(idle.into_session(self.idle_state)),
+            Resting::Active(Some(session)) => session,
+            Resting::Active(None) => return,
         };
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.close(&session, handler))) {
             self.end_after_panic(&mut session, &*panic);
@@ -443,5 +453,5 @@ fn fail<H: EventHandler>(flow: &mut Flow<H>, peer: Address, error: HandlerError)
 
 /// Puts a session aside.
 fn rest(session: Box<Session>) -> Resting {
-    if session.is_idle() { Resting::Idle(session.into_idle()) } else { Resting::Active(session) }
+    if session.is_idle() { Resting::Idle(session.into_idle()) } else { Resting::Active(Some(session)) }
 }

@@ -89,7 +89,7 @@ pub(super) mod tests {
 
     #[test]
     fn a_place_holds_little_beside_the_state() {
-        assert!(size_of::<Option<Record<Nothing>>>() <= 48);
+        assert!(size_of::<Option<Record<Nothing>>>() <= 40);
         assert!(size_of::<Option<Record<Pointer>>>() <= 56);
     }
 }

@@ -414,11 +414,12 @@ impl Outbound {
         }
         self.flags.set(SCHEDULED);
         // A large tail becomes segments, so that it also leaves in steps.
-        let mut batch = match self.segments.is_none() && queued_bytes <= BATCH_BYTES_MAX {
-            true => SendBatch::single(Segment::from(self.tail.take())),
-            false => self.take_segments()?,
+        let (mut batch, bytes) = if self.segments.is_none() && queued_bytes <= BATCH_BYTES_MAX {
+            (SendBatch::single(Segment::from(self.tail.take())), queued_bytes)
+        } else {
+            self.take_segments()?
         };
-        self.in_flight_bytes = batch.remaining() as u32;
+        self.in_flight_bytes = bytes as u32;
         if self.flags.has(ENDING | FIN) && self.queued_bytes() == 0 {
             batch.more_follows = true;
             batch.fin_follows = self.state == SendState::Finished;
@@ -426,7 +427,8 @@ impl Outbound {
         Some(batch)
     }
 
-    fn take_segments(&mut self) -> Option<SendBatch> {
+    /// Takes the segments of the next batch. Returns it with the sum of its bytes.
+    fn take_segments(&mut self) -> Option<(SendBatch, usize)> {
         self.seal_tail();
         let mut segments = self.segments.take()?;
         let count = cut_batch(&mut segments.list);
@@ -434,10 +436,12 @@ impl Outbound {
         let queued_bytes = segments.bytes;
         let mut batch = SendBatch::of(segments)?;
         batch.more_follows = later.front().is_some_and(Segment::is_file) && !batch.first.is_file();
-        if !later.is_empty() {
-            self.segments = Some(Box::new(Segments { list: later, bytes: queued_bytes - batch.remaining() }));
+        if later.is_empty() {
+            return Some((batch, queued_bytes));
         }
-        Some(batch)
+        let bytes = batch.remaining();
+        self.segments = Some(Box::new(Segments { list: later, bytes: queued_bytes - bytes }));
+        Some((batch, bytes))
     }
 
     /// Records that the batch in flight has left. Returns the wakers to wake for space or a flush.

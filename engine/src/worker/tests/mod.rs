@@ -1,7 +1,7 @@
 //! Tests of a whole worker on the simulated driver: one thread, fake time, every choice from a seed.
 //!
 //! [`Simulation`] builds a worker with its handlers and ticks them. `properties` runs thousands of random scenarios,
-//! `deadlines` and `shutdown` exact ones, `fanout` and `connect` both.
+//! `deadlines`, `shutdown` and `successors` exact ones, `fanout` and `connect` both.
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -35,6 +35,7 @@ mod held;
 mod peer_end;
 mod properties;
 mod shutdown;
+mod successors;
 
 /// Maximum ticks of a run, far more than any scenario needs.
 const TICKS_MAX: usize = 200_000;

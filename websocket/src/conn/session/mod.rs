@@ -42,7 +42,7 @@ use crate::reserved_bits::ReservedBits;
 use cold_state::ColdState;
 use cursor::Cursor;
 pub(crate) use deliver::{Around, Arrived};
-pub(crate) use idle::IdleSession;
+pub(crate) use idle::{IdleSession, IdleState};
 pub(crate) use owned::OwnedSession;
 pub(crate) use pieces::{MessagePiece, PiecePayload};
 use read_state::ReadState;
@@ -64,7 +64,7 @@ pub(crate) struct Session {
 
 // One of these exists for each of very many idle connections.
 #[cfg(target_pointer_width = "64")]
-const _: () = assert!(size_of::<Session>() <= 104);
+const _: () = assert!(size_of::<Session>() <= 88);
 
 /// Returns the engine's idle timeout that goes with a WebSocket's. It is longer, so a handler that reads closes first
 /// and gets the error. It applies whatever the handler is waiting for, and sends the farewell.
