@@ -5,7 +5,7 @@
 
 use http::HeaderValue;
 
-use super::deflater::deflater_bytes;
+use super::deflater::deflater_bytes_max;
 use super::extension_list::{self, Extension};
 use super::inflater::INFLATER_BYTES;
 use super::{DeflateConfig, WindowBits};
@@ -47,7 +47,7 @@ impl DeflateParams {
     /// ```
     #[must_use]
     pub fn context_bytes_max(&self, role: Role) -> usize {
-        let own = self.own_window(role).filter(|_| self.own_takeover(role)).map_or(0, deflater_bytes);
+        let own = self.own_window(role).filter(|_| self.own_takeover(role)).map_or(0, deflater_bytes_max);
         own + if self.peer_takeover(role) { INFLATER_BYTES } else { 0 }
     }
 
