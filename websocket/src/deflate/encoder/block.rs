@@ -100,7 +100,8 @@ impl Symbols {
     }
 
     fn fixed_bits(&self) -> u32 {
-        let literals: u32 = self.literals.iter().zip(&FIXED_LITERALS).map(|(frequency, code)| frequency * code.len).sum();
+        let literals: u32 =
+            self.literals.iter().zip(&FIXED_LITERALS).map(|(frequency, code)| frequency * code.len).sum();
         literals + self.distances.iter().sum::<u32>() * FIXED_DISTANCE_LEN
     }
 

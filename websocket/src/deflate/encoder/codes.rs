@@ -161,7 +161,8 @@ mod tests {
         assert_eq!(length(3), (257, 0, 0));
         assert_eq!(length(10), (264, 0, 0));
         assert_eq!(length(12), (265, 1, 1));
-        assert_eq!(length(115), (281, 5, 0));
+        assert_eq!(length(115), (280, 4, 0));
+        assert_eq!(length(131), (281, 5, 0));
         assert_eq!(length(257), (284, 5, 30));
         assert_eq!(length(258), (285, 0, 0));
         let distance = |distance| {

@@ -13,6 +13,8 @@ mod block;
 mod codes;
 mod huffman;
 mod parse;
+#[cfg(all(test, not(miri)))]
+mod tests;
 mod window;
 
 use std::cell::Cell;
@@ -28,6 +30,9 @@ const PIECE_BYTES: usize = 8 << 10;
 
 /// The bytes after which the size of the output is looked at.
 const STEP_BYTES: usize = 16 << 10;
+
+/// The bytes of a piece that needs so much of the tables that reading them in order first is faster.
+const PREFETCH_BYTES_MIN: usize = 512;
 
 thread_local! {
     /// The symbols of a block, empty between calls.
@@ -62,13 +67,13 @@ impl Method {
             -2 => return Self::Literals,
             1 => return Self::Fixed,
             2 => (4, 16, 0),
-            3 => (8, 32, 0),
-            4 => (8, 32, 8),
-            5 => (16, 64, 16),
-            7 => (64, 128, 64),
-            8 => (256, 258, 258),
-            9.. => (1024, 258, 258),
-            _ => (32, 128, 32),
+            3 => (12, 32, 0),
+            4 => (32, 64, 8),
+            5 => (48, 64, 16),
+            7 => (128, 128, 64),
+            8 => (512, 258, 258),
+            9.. => (2048, 258, 258),
+            _ => (64, 128, 32),
         };
         Self::Search(Effort { steps, nice_bytes, lazy_bytes })
     }
@@ -112,6 +117,9 @@ impl Encoder {
         let mut symbols = SYMBOLS.take().unwrap_or_else(|| Box::new(Symbols::new()));
         let mut writer = BitWriter::new(out, self.open);
         let mut is_open = false;
+        if piece.len() >= PREFETCH_BYTES_MIN {
+            self.window.prefetch();
+        }
         let pushed = loop {
             piece = &piece[self.window.fill(piece)..];
             let is_all = piece.is_empty();

@@ -8,7 +8,7 @@ use super::window::Finder;
 /// How long a search goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Effort {
-    /// Maximum earlier positions that are looked at.
+    /// Maximum earlier positions that are looked at; half of them once there is a match at the position before.
     pub(super) steps: u32,
     /// The bytes of a match that is good enough to end the search.
     pub(super) nice_bytes: usize,
@@ -42,6 +42,11 @@ pub(super) fn write_fixed(finder: &mut Finder<'_>, mut at: usize, stop: usize, w
             let bytes = finder.common_bytes(earlier, at, MATCH_BYTES_MAX.min(end - at));
             writer.put(codes::fixed_match(bytes, at - earlier));
             at += bytes;
+            // Records are often alike from the end of a match on.
+            if end - at >= MATCH_BYTES_MIN {
+                let hash = finder.hash(finder.word(at - 2));
+                finder.heads[hash] = (at - 2) as u16;
+            }
         } else {
             writer.put(FIXED_LITERALS[(word & 0xFF) as usize]);
             at += 1;
@@ -71,6 +76,7 @@ pub(super) fn add_matches(
 ) -> usize {
     // Before the last bytes there is a position for each match.
     let searchable = (finder.bytes.len() + 1).saturating_sub(MATCH_BYTES_MIN);
+    let lazy_effort = Effort { steps: effort.steps / 2, ..*effort };
     while at < stop && symbols.room() > 0 {
         if at >= searchable {
             symbols.add_literal(finder.bytes[at]);
@@ -87,7 +93,7 @@ pub(super) fn add_matches(
         }
         while found.bytes < effort.lazy_bytes && at + 1 < searchable {
             let earlier = finder.insert(at + 1);
-            let next = longest_match(finder, at + 1, earlier, found, effort);
+            let next = longest_match(finder, at + 1, earlier, found, &lazy_effort);
             if next.bytes <= found.bytes {
                 break;
             }

@@ -1,5 +1,7 @@
 //! The earlier bytes that matches refer to, and the tables that find them.
 
+use std::hint::black_box;
+
 use super::codes::{MATCH_BYTES_MAX, MATCH_BYTES_MIN};
 
 /// The least bytes of history and of room. Input waits in the room until there is enough of it.
@@ -10,6 +12,9 @@ pub(super) const LOOKAHEAD_BYTES: usize = MATCH_BYTES_MAX + MATCH_BYTES_MIN;
 
 /// The fewest bits of a hash.
 const HASH_BITS_MIN: u32 = 8;
+
+/// The entries of a table in a line of the processor's cache.
+const LINE_ENTRIES: usize = 64 / size_of::<u16>();
 
 /// Position 0 stands for no position, so none is used.
 const FIRST: usize = 1;
@@ -150,6 +155,17 @@ impl Window {
     pub(super) fn end_block(&mut self) -> Option<&[u8]> {
         let begin = std::mem::replace(&mut self.block, self.cursor);
         (begin >= FIRST).then(|| &self.bytes[begin..self.cursor])
+    }
+
+    /// Brings the tables into the processor's cache. A search reads them in an order that the processor cannot foresee, so
+    /// it would wait for each line of a context that has not been used for a while.
+    pub(super) fn prefetch(&self) {
+        let used = self.previous.len().min(self.inserted);
+        // Nothing is in the tables at the beginning of a payload.
+        if self.inserted > FIRST {
+            let lines = self.heads.chunks(LINE_ENTRIES).chain(self.previous[..used].chunks(LINE_ENTRIES));
+            black_box(lines.fold(0_u16, |sum, line| sum.wrapping_add(line[0])));
+        }
     }
 
     /// Lets `search` compress bytes from the cursor on. It returns the position up to which it came.
