@@ -2,10 +2,10 @@
 
 use super::bits::BitWriter;
 use super::codes::{
-    Code, DISTANCE_SYMBOLS, END_OF_BLOCK, FIXED_DISTANCE_LEN, FIXED_LITERALS, LITERAL_SYMBOLS, codes_of_lengths,
-    distance_symbol, fixed_match, length_symbol,
+    CODE_LEN_MAX, Code, DISTANCE_SYMBOLS, END_OF_BLOCK, FIXED_LITERALS, LITERAL_SYMBOLS, distance_symbol, fixed_bits,
+    fixed_match, length_symbol,
 };
-use super::huffman::code_lengths;
+use super::huffman::CodeLengths;
 
 /// Maximum symbols of a block: with more, their frequencies follow changes of the payload less well.
 const SYMBOLS_MAX: usize = 16 << 10;
@@ -16,16 +16,18 @@ const SYMBOLS_BEYOND: usize = 260;
 /// The most bytes of a stored block (RFC 1951 section 3.2.4).
 const STORED_BYTES_MAX: usize = 0xFFFF;
 
-/// The longest code of a literal or distance, and of the length of one.
-const CODE_LEN_MAX: usize = 15;
+/// The most bits of a code for the length of a code.
 const LENGTH_CODE_LEN_MAX: usize = 7;
 
 /// The header of a block that is not the last, with its type.
 pub(super) const FIXED_BLOCK: Code = Code { bits: 0b010, len: 3 };
 const DYNAMIC_BLOCK: Code = Code { bits: 0b100, len: 3 };
 
+/// The number of symbols for the lengths of codes and their repetitions.
+const RUN_SYMBOLS: usize = 19;
+
 /// The order in which the lengths of the codes for lengths are sent.
-const LENGTHS_ORDER: [usize; 19] = [16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15];
+const LENGTHS_ORDER: [usize; RUN_SYMBOLS] = [16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15];
 
 /// The literals and matches of a block.
 #[derive(Debug)]
@@ -80,8 +82,8 @@ impl Symbols {
     pub(super) fn write(&mut self, payload: Option<&[u8]>, writer: &mut BitWriter<'_>) {
         self.literals[END_OF_BLOCK] = 1;
         let header = Header::new(&self.literals, &self.distances);
-        let dynamic_bits = header.bits + self.dynamic_bits(&header);
-        let fixed_bits = self.fixed_bits();
+        let dynamic_bits = header.bits + header.literals.bits + header.distances.bits;
+        let fixed_bits = FIXED_BLOCK.len + fixed_bits(&self.literals, &self.distances);
         let coded_bits = dynamic_bits.min(fixed_bits) + self.extra_bits;
         // A stored block has a header of three bits, up to seven that fill a byte, and four bytes.
         match payload.filter(|bytes| bytes.len() <= STORED_BYTES_MAX && bytes.len() as u32 * 8 + 39 < coded_bits) {
@@ -90,19 +92,6 @@ impl Symbols {
             None => self.write_dynamic(&header, writer),
         }
         self.clear();
-    }
-
-    fn dynamic_bits(&self, header: &Header) -> u32 {
-        let bits = |frequencies: &[u32], lens: &[u8]| -> u32 {
-            frequencies.iter().zip(lens).map(|(frequency, len)| frequency * u32::from(*len)).sum()
-        };
-        bits(&self.literals, &header.literal_lens) + bits(&self.distances, &header.distance_lens)
-    }
-
-    fn fixed_bits(&self) -> u32 {
-        let literals: u32 =
-            self.literals.iter().zip(&FIXED_LITERALS).map(|(frequency, code)| frequency * code.len).sum();
-        literals + self.distances.iter().sum::<u32>() * FIXED_DISTANCE_LEN
     }
 
     fn write_fixed(&self, writer: &mut BitWriter<'_>) {
@@ -118,8 +107,7 @@ impl Symbols {
 
     fn write_dynamic(&self, header: &Header, writer: &mut BitWriter<'_>) {
         header.write(writer);
-        let literals = codes_of_lengths(&header.literal_lens);
-        let distances = codes_of_lengths(&header.distance_lens);
+        let (literals, distances) = (header.literals.codes(), header.distances.codes());
         for symbol in &self.list {
             let (bytes, distance) = parts(*symbol);
             if distance == 0 {
@@ -148,14 +136,16 @@ fn join(code: Code, extra: Code) -> Code {
 /// The codes of a dynamic block, as it sends them (RFC 1951 section 3.2.7).
 #[derive(Debug)]
 struct Header {
-    literal_lens: [u8; LITERAL_SYMBOLS],
-    distance_lens: [u8; DISTANCE_SYMBOLS],
+    literals: CodeLengths<LITERAL_SYMBOLS>,
+    distances: CodeLengths<DISTANCE_SYMBOLS>,
     literal_count: usize,
     distance_count: usize,
     runs: [Run; LITERAL_SYMBOLS + DISTANCE_SYMBOLS],
     run_count: usize,
-    run_lens: [u8; 19],
+    run_lengths: CodeLengths<RUN_SYMBOLS>,
+    /// How many of these lengths are sent.
     run_lens_count: usize,
+    /// The bits of the header itself.
     bits: u32,
 }
 
@@ -181,60 +171,23 @@ impl Run {
 
 impl Header {
     fn new(literals: &[u32; LITERAL_SYMBOLS], distances: &[u32; DISTANCE_SYMBOLS]) -> Self {
-        let literal_lens = code_lengths(literals, CODE_LEN_MAX);
-        let distance_lens = code_lengths(distances, CODE_LEN_MAX);
-        let used = |lens: &[u8]| lens.iter().rposition(|len| *len > 0).map_or(0, |last| last + 1);
-        let (literal_count, distance_count) = (used(&literal_lens), used(&distance_lens));
-        let mut header = Self {
-            literal_lens,
-            distance_lens,
-            literal_count,
-            distance_count,
-            runs: [Run::default(); LITERAL_SYMBOLS + DISTANCE_SYMBOLS],
-            run_count: 0,
-            run_lens: [0; 19],
-            run_lens_count: 0,
-            bits: 0,
-        };
-        header.find_runs();
-        header
-    }
-
-    /// Finds the runs of equal lengths, and the codes to send them with.
-    fn find_runs(&mut self) {
+        let (literals, distances) =
+            (CodeLengths::new(literals, CODE_LEN_MAX), CodeLengths::new(distances, CODE_LEN_MAX));
         let mut lens = [0; LITERAL_SYMBOLS + DISTANCE_SYMBOLS];
-        let count = self.literal_count + self.distance_count;
-        lens[..self.literal_count].copy_from_slice(&self.literal_lens[..self.literal_count]);
-        lens[self.literal_count..count].copy_from_slice(&self.distance_lens[..self.distance_count]);
-        let mut rest = &lens[..count];
-        let mut frequencies = [0_u32; 19];
-        let mut is_repeated = None;
-        while let [len, ..] = *rest {
-            let equal = rest.iter().take_while(|other| **other == len).count();
-            let (symbol, taken) = match (len, equal) {
-                (0, 11..) => (18, equal.min(138)),
-                (0, 3..) => (17, equal),
-                (1.., 3..) if is_repeated == Some(len) => (16, equal.min(6)),
-                _ => (len, 1),
-            };
-            let extra = match symbol {
-                16 | 17 => taken - 3,
-                18 => taken - 11,
-                _ => 0,
-            };
-            is_repeated = Some(len);
-            self.runs[self.run_count] = Run { symbol, extra: extra as u8 };
-            self.run_count += 1;
-            frequencies[usize::from(symbol)] += 1;
-            rest = &rest[taken..];
-        }
-        self.run_lens = code_lengths(&frequencies, LENGTH_CODE_LEN_MAX);
-        let last = LENGTHS_ORDER.iter().rposition(|symbol| self.run_lens[*symbol] > 0);
-        self.run_lens_count = last.map_or(4, |last| (last + 1).max(4));
-        let runs: u32 = (0..19)
-            .map(|symbol| frequencies[symbol] * (u32::from(self.run_lens[symbol]) + Run::extra_len(symbol)))
-            .sum();
-        self.bits = 3 + 5 + 5 + 4 + 3 * self.run_lens_count as u32 + runs - FIXED_BLOCK.len;
+        let (literal_count, distance_count) = (literals.used(), distances.used());
+        let count = literal_count + distance_count;
+        lens[..literal_count].copy_from_slice(&literals.lens[..literal_count]);
+        lens[literal_count..count].copy_from_slice(&distances.lens[..distance_count]);
+
+        let mut runs = [Run::default(); LITERAL_SYMBOLS + DISTANCE_SYMBOLS];
+        let mut frequencies = [0; RUN_SYMBOLS];
+        let run_count = find_runs(&lens[..count], &mut runs, &mut frequencies);
+        let run_lengths = CodeLengths::new(&frequencies, LENGTH_CODE_LEN_MAX);
+        let last = LENGTHS_ORDER.iter().rposition(|symbol| run_lengths.lens[*symbol] > 0);
+        let run_lens_count = last.map_or(4, |last| (last + 1).max(4));
+        let extra_bits: u32 = (16..RUN_SYMBOLS).map(|symbol| frequencies[symbol] * Run::extra_len(symbol)).sum();
+        let bits = DYNAMIC_BLOCK.len + 5 + 5 + 4 + 3 * run_lens_count as u32 + run_lengths.bits + extra_bits;
+        Self { literals, distances, literal_count, distance_count, runs, run_count, run_lengths, run_lens_count, bits }
     }
 
     fn write(&self, writer: &mut BitWriter<'_>) {
@@ -243,13 +196,34 @@ impl Header {
         writer.put(Code { bits: self.distance_count as u32 - 1, len: 5 });
         writer.put(Code { bits: self.run_lens_count as u32 - 4, len: 4 });
         for symbol in &LENGTHS_ORDER[..self.run_lens_count] {
-            writer.put(Code { bits: u32::from(self.run_lens[*symbol]), len: 3 });
+            writer.put(Code { bits: u32::from(self.run_lengths.lens[*symbol]), len: 3 });
         }
-        let codes = codes_of_lengths(&self.run_lens);
+        let codes = self.run_lengths.codes();
         for Run { symbol, extra } in &self.runs[..self.run_count] {
             let symbol = usize::from(*symbol);
             let extra = Code { bits: u32::from(*extra), len: Run::extra_len(symbol) };
             writer.put(join(codes[symbol], extra));
         }
     }
+}
+
+/// Finds the runs of equal lengths, and counts their symbols. Returns the number of runs.
+fn find_runs(mut lens: &[u8], runs: &mut [Run], frequencies: &mut [u32; RUN_SYMBOLS]) -> usize {
+    let mut count = 0;
+    let mut before = None;
+    while let [len, ..] = *lens {
+        let equal = lens.iter().take_while(|other| **other == len).count();
+        let (symbol, taken, extra) = match (len, equal) {
+            (0, 11..) => (18, equal.min(138), equal.min(138) - 11),
+            (0, 3..) => (17, equal, equal - 3),
+            (1.., 3..) if before == Some(len) => (16, equal.min(6), equal.min(6) - 3),
+            _ => (len, 1, 0),
+        };
+        before = Some(len);
+        runs[count] = Run { symbol, extra: extra as u8 };
+        count += 1;
+        frequencies[usize::from(symbol)] += 1;
+        lens = &lens[taken..];
+    }
+    count
 }

@@ -7,6 +7,9 @@ pub(super) const MATCH_BYTES_MAX: usize = 258;
 /// The shortest match that is looked for. Those of three bytes save next to nothing.
 pub(super) const MATCH_BYTES_MIN: usize = 4;
 
+/// The most bits of a code.
+pub(super) const CODE_LEN_MAX: usize = 15;
+
 /// The symbol that ends a block.
 pub(super) const END_OF_BLOCK: usize = 256;
 
@@ -45,7 +48,7 @@ const FIXED: [Code; LITERAL_SYMBOLS] = fixed_literals();
 static FIXED_LENGTHS: [Code; 256] = fixed_lengths();
 
 /// The length of each fixed code for a distance.
-pub(super) const FIXED_DISTANCE_LEN: u32 = 5;
+const FIXED_DISTANCE_LEN: u32 = 5;
 
 /// Returns the symbol of a match's length.
 #[inline]
@@ -74,23 +77,20 @@ pub(super) fn fixed_match(match_bytes: usize, distance: usize) -> Code {
     Code { bits: length.bits | distance << length.len, len: length.len + FIXED_DISTANCE_LEN + extra.len }
 }
 
-/// Returns the codes of the given lengths (RFC 1951 section 3.2.2). Symbols of length 0 have none.
-pub(super) const fn codes_of_lengths<const SYMBOLS: usize>(lens: &[u8; SYMBOLS]) -> [Code; SYMBOLS] {
-    let mut counts = [0_u32; 16];
-    let mut symbol = 0;
-    while symbol < SYMBOLS {
-        counts[lens[symbol] as usize] += 1;
-        symbol += 1;
-    }
-    counts[0] = 0;
-    let mut next = [0_u32; 16];
-    let mut len = 1;
-    while len < 16 {
+/// Returns the codes of the given lengths (RFC 1951 section 3.2.2), of which there are so many of each. Symbols of length
+/// 0 have none.
+pub(super) const fn codes_of_lengths<const SYMBOLS: usize>(
+    lens: &[u8; SYMBOLS],
+    counts: &[u32; CODE_LEN_MAX + 1],
+) -> [Code; SYMBOLS] {
+    let mut next = [0_u32; CODE_LEN_MAX + 1];
+    let mut len = 2;
+    while len <= CODE_LEN_MAX {
         next[len] = (next[len - 1] + counts[len - 1]) << 1;
         len += 1;
     }
     let mut codes = [Code { bits: 0, len: 0 }; SYMBOLS];
-    symbol = 0;
+    let mut symbol = 0;
     while symbol < SYMBOLS {
         let len = lens[symbol] as u32;
         if len > 0 {
@@ -100,6 +100,16 @@ pub(super) const fn codes_of_lengths<const SYMBOLS: usize>(lens: &[u8; SYMBOLS])
         symbol += 1;
     }
     codes
+}
+
+/// Returns the bits of all literals, lengths and distances with the fixed codes, without extra bits.
+pub(super) fn fixed_bits(literals: &[u32; LITERAL_SYMBOLS], distances: &[u32; DISTANCE_SYMBOLS]) -> u32 {
+    let sum = |frequencies: &[u32]| frequencies.iter().sum::<u32>();
+    sum(&literals[..144]) * 8
+        + sum(&literals[144..256]) * 9
+        + sum(&literals[256..280]) * 7
+        + sum(&literals[280..]) * 8
+        + sum(distances) * FIXED_DISTANCE_LEN
 }
 
 const fn lengths() -> [Symbol; 256] {
@@ -126,7 +136,9 @@ const fn fixed_literals() -> [Code; LITERAL_SYMBOLS] {
         lens[symbol] = if symbol < 256 { 9 } else { 7 };
         symbol += 1;
     }
-    let codes = codes_of_lengths(&lens);
+    let mut counts = [0; CODE_LEN_MAX + 1];
+    (counts[7], counts[8], counts[9]) = (24, 152, 112);
+    let codes = codes_of_lengths(&lens, &counts);
     let mut literals = [Code { bits: 0, len: 0 }; LITERAL_SYMBOLS];
     symbol = 0;
     while symbol < LITERAL_SYMBOLS {

@@ -1,54 +1,88 @@
 //! The lengths of Huffman codes, bounded (RFC 1951 section 3.2.2).
 
-/// The most symbols of one alphabet, with which a symbol's number takes 9 bits.
+use super::codes::{CODE_LEN_MAX, Code, codes_of_lengths};
+
+/// The bits of a symbol's number in the largest alphabet.
 const SYMBOL_BITS: u32 = 9;
 
-/// Returns the length of each symbol's code, 0 for those of frequency 0. At least two symbols have codes, because some
-/// decoders accept no less. The sum of the frequencies is below 2^23.
-pub(super) fn code_lengths<const SYMBOLS: usize>(frequencies: &[u32; SYMBOLS], len_max: usize) -> [u8; SYMBOLS] {
-    let mut lens = [0; SYMBOLS];
-    let mut sorted = [0_u32; SYMBOLS];
-    let mut used = 0;
-    for (symbol, frequency) in frequencies.iter().enumerate() {
-        if *frequency > 0 {
-            sorted[used] = frequency << SYMBOL_BITS | symbol as u32;
-            used += 1;
+/// The lengths of the codes of an alphabet.
+#[derive(Debug)]
+pub(super) struct CodeLengths<const SYMBOLS: usize> {
+    /// The length of each symbol's code, 0 for those of frequency 0.
+    pub(super) lens: [u8; SYMBOLS],
+    /// How many codes have each length.
+    counts: [u32; CODE_LEN_MAX + 1],
+    /// The bits of all symbols together.
+    pub(super) bits: u32,
+}
+
+impl<const SYMBOLS: usize> CodeLengths<SYMBOLS> {
+    /// Returns the lengths with which the symbols take the fewest bits. At least two symbols have codes, because some
+    /// decoders accept no less. The sum of the frequencies is below 2^23.
+    pub(super) fn new(frequencies: &[u32; SYMBOLS], len_max: usize) -> Self {
+        let mut sorted = [0_u32; SYMBOLS];
+        let mut used = 0;
+        for (symbol, frequency) in frequencies.iter().enumerate() {
+            if *frequency > 0 {
+                sorted[used] = frequency << SYMBOL_BITS | symbol as u32;
+                used += 1;
+            }
         }
-    }
-    let symbol_of = |entry: u32| (entry & ((1 << SYMBOL_BITS) - 1)) as usize;
-    if used < 2 {
-        let symbol = symbol_of(sorted[0]);
-        lens[symbol] = 1;
-        lens[usize::from(symbol == 0)] = 1;
-        return lens;
-    }
-    let sorted = &mut sorted[..used];
-    sorted.sort_unstable();
-    let mut tree = [0_u32; SYMBOLS];
-    let tree = &mut tree[..used];
-    for (node, entry) in tree.iter_mut().zip(sorted.iter()) {
-        *node = entry >> SYMBOL_BITS;
-    }
-    let counts = bounded_counts(tree, len_max);
-    let mut rarest_first = sorted.iter();
-    for len in (1..=len_max).rev() {
-        for entry in rarest_first.by_ref().take(counts[len]) {
-            lens[symbol_of(*entry)] = len as u8;
+        if used < 2 {
+            return Self::of_one(symbol_of(sorted[0]), sorted[0] >> SYMBOL_BITS);
         }
+        let sorted = &mut sorted[..used];
+        sorted.sort_unstable();
+        let mut tree = [0_u32; SYMBOLS];
+        let tree = &mut tree[..used];
+        for (node, entry) in tree.iter_mut().zip(sorted.iter()) {
+            *node = entry >> SYMBOL_BITS;
+        }
+        let mut lengths = Self { lens: [0; SYMBOLS], counts: bounded_counts(tree, len_max), bits: 0 };
+        let mut rarest_first = sorted.iter();
+        for len in (1..=len_max).rev() {
+            for entry in rarest_first.by_ref().take(lengths.counts[len] as usize) {
+                lengths.lens[symbol_of(*entry)] = len as u8;
+                lengths.bits += (entry >> SYMBOL_BITS) * len as u32;
+            }
+        }
+        lengths
     }
-    lens
+
+    /// Returns the lengths for one symbol. Another has a code too, and is not used.
+    fn of_one(symbol: usize, frequency: u32) -> Self {
+        let mut lengths = Self { lens: [0; SYMBOLS], counts: [0; CODE_LEN_MAX + 1], bits: frequency };
+        lengths.lens[symbol] = 1;
+        lengths.lens[usize::from(symbol == 0)] = 1;
+        lengths.counts[1] = 2;
+        lengths
+    }
+
+    /// Returns the codes.
+    pub(super) fn codes(&self) -> [Code; SYMBOLS] {
+        codes_of_lengths(&self.lens, &self.counts)
+    }
+
+    /// Returns the number of symbols up to the last that has a code.
+    pub(super) fn used(&self) -> usize {
+        self.lens.iter().rposition(|len| *len > 0).map_or(0, |last| last + 1)
+    }
+}
+
+fn symbol_of(entry: u32) -> usize {
+    (entry & ((1 << SYMBOL_BITS) - 1)) as usize
 }
 
 /// Returns how many codes have each length, with none above `len_max`. `tree` is scratch that holds the frequencies in
 /// ascending order, two or more.
-fn bounded_counts(tree: &mut [u32], len_max: usize) -> [usize; 16] {
+fn bounded_counts(tree: &mut [u32], len_max: usize) -> [u32; CODE_LEN_MAX + 1] {
     minimize_redundancy(tree);
-    let mut counts = [0; 16];
+    let mut counts = [0; CODE_LEN_MAX + 1];
     for len in tree.iter() {
         counts[(*len as usize).min(len_max)] += 1;
     }
     // In units of the longest code, 2^len_max are there to be given away.
-    let mut given: usize = (1..=len_max).map(|len| counts[len] << (len_max - len)).sum();
+    let mut given: u32 = (1..=len_max).map(|len| counts[len] << (len_max - len)).sum();
     while given > 1 << len_max {
         // A code of the greatest length gives up its place, and joins a shorter one that becomes longer by a bit.
         counts[len_max] -= 1;
@@ -108,14 +142,16 @@ mod tests {
 
     /// Returns the bits of the lengths found.
     fn cost<const SYMBOLS: usize>(frequencies: &[u32; SYMBOLS], len_max: usize) -> u32 {
-        let lens = code_lengths(frequencies, len_max);
+        let CodeLengths { lens, bits, .. } = CodeLengths::new(frequencies, len_max);
         let mut given = 0.0;
         for (len, frequency) in lens.iter().zip(frequencies) {
             assert!(usize::from(*len) <= len_max && (*len > 0 || *frequency == 0), "{lens:?}");
             given += if *len > 0 { 0.5_f64.powi(i32::from(*len)) } else { 0.0 };
         }
         assert_eq!(given, 1.0, "{lens:?} is no complete code");
-        lens.iter().zip(frequencies).map(|(len, frequency)| u32::from(*len) * frequency).sum()
+        let sum = lens.iter().zip(frequencies).map(|(len, frequency)| u32::from(*len) * frequency).sum::<u32>();
+        assert_eq!(bits, sum);
+        bits
     }
 
     #[test]
@@ -146,9 +182,9 @@ mod tests {
 
     #[test]
     fn at_least_two_symbols_have_codes() {
-        assert_eq!(code_lengths(&[0, 0, 0], 15), [1, 1, 0]);
-        assert_eq!(code_lengths(&[3, 0, 0], 15), [1, 1, 0]);
-        assert_eq!(code_lengths(&[0, 3, 0], 15), [1, 1, 0]);
-        assert_eq!(code_lengths(&[0, 0, 3], 15), [1, 0, 1]);
+        assert_eq!(CodeLengths::new(&[0, 0, 0], 15).lens, [1, 1, 0]);
+        assert_eq!(CodeLengths::new(&[3, 0, 0], 15).lens, [1, 1, 0]);
+        assert_eq!(CodeLengths::new(&[0, 3, 0], 15).lens, [1, 1, 0]);
+        assert_eq!(CodeLengths::new(&[0, 0, 3], 15).lens, [1, 0, 1]);
     }
 }

@@ -206,20 +206,28 @@ impl Finder<'_> {
     #[inline]
     pub(super) fn insert_before(&mut self, at: usize) {
         let end = at.min((self.bytes.len() + 1).saturating_sub(MATCH_BYTES_MIN));
-        while self.inserted < end {
-            self.insert(self.inserted);
+        if self.inserted < end {
+            let words = self.bytes[self.inserted..end + MATCH_BYTES_MIN - 1].windows(MATCH_BYTES_MIN);
+            for (at, word) in (self.inserted..).zip(words) {
+                self.insert_word(at, u32::from_le_bytes([word[0], word[1], word[2], word[3]]));
+            }
+            self.inserted = end;
         }
     }
 
     /// Puts a position into the tables, which is the next. Returns the last one before it with the same hash, or 0.
     #[inline(always)]
     pub(super) fn insert(&mut self, at: usize) -> usize {
-        let hash = self.hash(self.word(at));
-        let before = self.heads[hash];
-        self.heads[hash] = at as u16;
+        self.inserted = at + 1;
+        self.insert_word(at, self.word(at))
+    }
+
+    #[inline(always)]
+    fn insert_word(&mut self, at: usize, word: u32) -> usize {
+        let hash = self.hash(word);
+        let before = std::mem::replace(&mut self.heads[hash], at as u16);
         let index = at & (self.previous.len() - 1);
         self.previous[index] = before;
-        self.inserted = at + 1;
         usize::from(before)
     }
 
