@@ -31,8 +31,8 @@ const PIECE_BYTES: usize = 8 << 10;
 /// The bytes after which the size of the output is looked at.
 const STEP_BYTES: usize = 16 << 10;
 
-/// The bytes of a piece that needs so much of the tables that reading them in order first is faster.
-const PREFETCH_BYTES_MIN: usize = 512;
+/// The bytes of a piece whose searches need so much of the tables that reading them in order first is faster.
+const PREFETCH_BYTES_MIN: usize = 64;
 
 thread_local! {
     /// The symbols of a block, empty between calls.
@@ -117,7 +117,7 @@ impl Encoder {
         let mut symbols = SYMBOLS.take().unwrap_or_else(|| Box::new(Symbols::new()));
         let mut writer = BitWriter::new(out, self.open);
         let mut is_open = false;
-        if piece.len() >= PREFETCH_BYTES_MIN {
+        if piece.len() >= PREFETCH_BYTES_MIN && self.method.tables() == Tables::Chains {
             self.window.prefetch();
         }
         let pushed = loop {
