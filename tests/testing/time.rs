@@ -118,6 +118,16 @@ fn connections_have_their_timeouts() {
     server.advance(SECOND * 10);
     assert!(half.read().starts_with(b"HTTP/1.1 408 "));
     assert_eq!(half.ended(), Some(PeerEnd::Finished));
+
+    // The time for the first head begins with the connection, not with its first bytes.
+    let (mut silent, mut late) = (server.connect(), server.connect());
+    server.advance(SECOND * 6);
+    late.write(b"GET / HT");
+    server.advance(SECOND * 4 - SLACK);
+    assert_eq!((silent.ended(), late.ended()), (None, None));
+    server.advance(SLACK);
+    assert_eq!((silent.read(), silent.ended()), (Vec::new(), Some(PeerEnd::Finished)));
+    assert!(late.read().starts_with(b"HTTP/1.1 408 "));
 }
 
 #[test]

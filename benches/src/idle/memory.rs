@@ -4,10 +4,12 @@ use std::time::Duration;
 use std::{fs, io, thread};
 
 /// The most readings of memory until it settles, and the time between them.
-const READINGS_MAX: u32 = 20;
+const READINGS_MAX: u32 = 100;
 const READING_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Memory has settled when two readings differ by no more than this share.
+/// Memory has settled when this many readings differ by no more than this share. Servers give memory back some time
+/// after they last needed it: Tidegate looks once a second.
+const READINGS_ALIKE: u32 = 15;
 const SETTLED: f64 = 0.001;
 
 /// Kernel memory of the whole system, in bytes.
@@ -117,18 +119,31 @@ fn slab(line: &str) -> Option<(String, u64)> {
     Some((name.to_owned(), slabs * pages * page_bytes()))
 }
 
-/// Returns the first reading that is nearly the same as the one before, or the last of 20, one every 100 ms.
+/// Returns a reading once [`READINGS_ALIKE`] are nearly the same, or the last of [`READINGS_MAX`], one every
+/// [`READING_INTERVAL`].
 ///
 /// # Errors
 /// Those of `read`.
-pub fn settled<T, E>(mut read: impl FnMut() -> Result<T, E>, bytes: impl Fn(&T) -> u64) -> Result<T, E> {
+pub fn settled<T, E>(read: impl FnMut() -> Result<T, E>, bytes: impl Fn(&T) -> u64) -> Result<T, E> {
+    settled_after(READING_INTERVAL, read, bytes)
+}
+
+fn settled_after<T, E>(
+    interval: Duration,
+    mut read: impl FnMut() -> Result<T, E>,
+    bytes: impl Fn(&T) -> u64,
+) -> Result<T, E> {
     let mut last = read()?;
+    let (mut first, mut alike) = (bytes(&last), 1);
     for _ in 1..READINGS_MAX {
-        thread::sleep(READING_INTERVAL);
-        let now = read()?;
-        let difference = bytes(&now).abs_diff(bytes(&last));
-        last = now;
-        if difference as f64 <= bytes(&last) as f64 * SETTLED {
+        thread::sleep(interval);
+        last = read()?;
+        let now = bytes(&last);
+        if now.abs_diff(first) as f64 > now as f64 * SETTLED {
+            (first, alike) = (now, 0);
+        }
+        alike += 1;
+        if alike == READINGS_ALIKE {
             break;
         }
     }
@@ -193,10 +208,17 @@ mod tests {
     }
 
     #[test]
-    fn the_first_reading_like_the_one_before_counts() {
-        let mut readings = [5_000, 9_000, 10_000, 10_009, 10_000].into_iter();
-        assert_eq!(settled(|| readings.next().ok_or(()), |bytes| *bytes), Ok(10_009));
-        assert_eq!(settled(|| Err::<u64, _>(()), |bytes| *bytes), Err(()));
+    fn a_reading_counts_once_many_are_alike() {
+        let settled = |readings: &mut dyn Iterator<Item = u64>| {
+            settled_after(Duration::ZERO, || readings.next().ok_or(()), |bytes| *bytes)
+        };
+        let alike = READINGS_ALIKE as usize;
+        let mut readings = [9_000].into_iter().chain([10_000].repeat(alike - 1)).chain([10_009, 20_000]);
+        assert_eq!(settled(&mut readings), Ok(10_009));
+        assert_eq!(readings.next(), Some(20_000));
+        let mut slow = (0..).step_by(7);
+        assert_eq!(settled(&mut slow), Ok(7 * u64::from(READINGS_MAX - 1)), "it never settles");
+        assert_eq!(settled(&mut std::iter::empty()), Err(()));
     }
 
     #[test]

@@ -101,6 +101,11 @@ impl IdleConnection {
         self.0.shared.set_read_deadline_in(duration);
     }
 
+    /// Returns whether a graceful shutdown has begun, as [`Connection::is_draining`] does.
+    pub fn is_draining(&self) -> bool {
+        self.0.shared.is_draining()
+    }
+
     /// Returns the writing side.
     #[inline]
     pub fn sender(&self) -> &ByteSender {

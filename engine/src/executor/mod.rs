@@ -197,6 +197,9 @@ pub(crate) enum Wakes {
     AtOnce,
 }
 
+/// Connections to start for which memory is kept after a burst.
+const CONNECTIONS_KEPT: usize = 16;
+
 /// Maximum tasks per turn: bounds how long other work (the ring, the inbox) waits for tasks.
 const TURN_TASKS_MAX: usize = 256;
 
@@ -302,6 +305,7 @@ impl Executor {
             let started = self.queue.tasks.lock().starting.take();
             drop(started);
         }
+        self.connections.shrink_to(CONNECTIONS_KEPT);
     }
 
     /// Runs the loop of a handler thread until stopped.

@@ -50,6 +50,11 @@ impl<T> Mailbox<T> {
         std::mem::swap(&mut *self.items.lock(), into);
     }
 
+    /// Gives memory for more than this number of items back.
+    pub(crate) fn shrink_to(&self, items: usize) {
+        self.items.lock().shrink_to(items);
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.items.lock().is_empty()
     }

@@ -131,6 +131,11 @@ fn wake(mut signals: Vec<Arc<Signal>>) {
     COLLECTED.with(|collected| collected.borrow_mut().signals = signals);
 }
 
+/// Gives the current thread's memory for more than this number of commands back.
+pub(crate) fn shrink_to(commands: usize) {
+    COLLECTED.with(|collected| collected.borrow_mut().commands.shrink_to(commands));
+}
+
 /// Posts a command to `worker`, at the end of the current scope if there is one.
 pub(crate) fn post(worker: &Arc<WorkerShared>, command: Command) {
     let mut command = Some(command);

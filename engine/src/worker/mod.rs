@@ -22,7 +22,7 @@ use crate::fanout::Backlog;
 use crate::shared::command::Command;
 use crate::shared::inbound::End;
 use crate::shared::key::ConnKey;
-use crate::shared::wake_scope::WakeScope;
+use crate::shared::wake_scope::{self, WakeScope};
 use crate::shared::worker_shared::WorkerShared;
 use crate::shared::{ConnShared, LocalEnd};
 use crate::shutdown::{ShutdownPlan, ShutdownReport};
@@ -316,6 +316,7 @@ impl<D: Driver> Worker<D> {
                 Due::Drain => self.step_drain(),
                 Due::Trim => {
                     self.trim_due = false;
+                    self.trim_lists();
                     if self.driver.trim() {
                         self.trim_later();
                     }
@@ -390,6 +391,15 @@ impl<D: Driver> Worker<D> {
         self.events = events;
     }
 
+    /// Gives back what the lists of a tick needed for a burst. They grow again in the next one.
+    fn trim_lists(&mut self) {
+        self.commands.shrink_to(LIST_ENTRIES_KEPT);
+        self.worker_shared.mailbox.shrink_to(LIST_ENTRIES_KEPT);
+        wake_scope::shrink_to(LIST_ENTRIES_KEPT);
+        self.events.shrink_to(LIST_ENTRIES_KEPT);
+        self.overdue.shrink_to(LIST_ENTRIES_KEPT);
+    }
+
     /// Looks in a while whether the receive buffers in use are still needed.
     #[cold]
     fn trim_later(&mut self) {
@@ -430,6 +440,9 @@ impl<D> Drop for Worker<D> {
 
 /// Time between two looks at the receive buffers that are in use.
 const TRIM_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Entries for which the lists of a tick keep memory after a burst.
+const LIST_ENTRIES_KEPT: usize = 64;
 
 /// Maximum failures of a driver in a row for lack of memory. A ring pauses for a millisecond after each.
 const ENTER_FAILURES_MAX: u32 = 10_000;

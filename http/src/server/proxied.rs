@@ -13,7 +13,7 @@ use crate::proxy::header;
 use crate::proxy::trusted::{Proxied, TrustedProxies};
 use crate::server::config::HttpConfig;
 use crate::server::handler::{Handler, Reply};
-use crate::server::task::{ConnectionTask, HttpService, Upgraded, serve_http};
+use crate::server::task::{ConnectionTask, HttpService, Next, serve_http};
 
 /// What all connections of a server with trusted proxies share.
 pub(crate) struct ProxiedService<H> {
@@ -42,10 +42,7 @@ pub(crate) fn serve_proxied<H: Handler>(
     ConnectionTask::Http(Box::pin(serve_http_proxied(connection, service)))
 }
 
-async fn serve_http_proxied<H: Handler>(
-    mut connection: Connection,
-    service: Arc<ProxiedService<H>>,
-) -> Option<Upgraded> {
+async fn serve_http_proxied<H: Handler>(mut connection: Connection, service: Arc<ProxiedService<H>>) -> Next {
     if !service.proxy_protocol.get(connection.listener()).is_some_and(|expected| *expected) {
         return serve_http(connection, service.service.clone()).await;
     }
@@ -53,14 +50,14 @@ async fn serve_http_proxied<H: Handler>(
     if !service.trusted.contains(peer) {
         log::warn!("connection of {peer} refused: it is not a trusted proxy, which this listener is for");
         connection.abort();
-        return None;
+        return Next::End;
     }
     let header = match header::receive(&mut connection, service.config.header_timeout).await {
         Ok(header) => Some(Arc::new(header)),
         Err(error) => {
             log::warn!("connection of {peer} refused: {error}");
             connection.abort();
-            return None;
+            return Next::End;
         }
     };
     let proxied = Proxied { trusted: Arc::clone(&service.trusted), header };

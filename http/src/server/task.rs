@@ -2,7 +2,7 @@
 //!
 //! Owns the order of the exchange, in [`answer_requests`], and the bounds of a handler: its panics and its time. The
 //! protocol machine decides whether the connection persists; `conn` moves the bytes. All of HTTP is in one boxed
-//! future, which is freed before an upgraded connection continues.
+//! future, which begins with the connection's first bytes and is freed before an upgraded connection continues.
 
 use std::any::Any;
 use std::future::{Future, poll_fn};
@@ -10,12 +10,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::StatusCode;
 use http::header::{self, HeaderValue};
-use tidegate_engine::{Connection, panic_message};
+use tidegate_engine::{Connection, IdleConnection, panic_message};
 
 use crate::limits::Limits;
 use crate::message::body::Body;
@@ -81,13 +81,24 @@ impl<H> Clone for HttpService<H> {
 /// # }
 /// ```
 pub fn serve<H: Handler>(connection: Connection, service: &HttpService<H>) -> impl Future<Output = ()> + use<H> {
-    ConnectionTask::Http(Box::pin(serve_http(connection, service.clone())))
+    match Silent::new(connection, service.clone()) {
+        Ok(silent) => ConnectionTask::Http(Box::pin(silent)),
+        Err(connection) => ConnectionTask::Http(Box::pin(serve_http(connection, service.clone()))),
+    }
 }
 
 /// The phase of a connection. Entering the next one frees the box of the last.
 pub(super) enum ConnectionTask {
-    Http(LocalBoxFuture<'static, Option<Upgraded>>),
+    Http(LocalBoxFuture<'static, Next>),
     Upgraded(Upgraded),
+}
+
+/// What follows a phase of a connection.
+pub(super) enum Next {
+    /// HTTP, which has received its first bytes.
+    Http(LocalBoxFuture<'static, Next>),
+    Upgraded(Upgraded),
+    End,
 }
 
 /// The other protocol of an upgraded connection, and the handler that started it.
@@ -108,29 +119,79 @@ impl Future for ConnectionTask {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        if let ConnectionTask::Http(http) = &mut *self {
-            match http.as_mut().poll(cx) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(None) => return Poll::Ready(()),
-                Poll::Ready(Some(upgraded)) => *self = ConnectionTask::Upgraded(upgraded),
+        loop {
+            let next = match &mut *self {
+                ConnectionTask::Http(http) => ready!(http.as_mut().poll(cx)),
+                ConnectionTask::Upgraded(upgraded) => return upgraded.poll(cx),
+            };
+            match next {
+                Next::Http(http) => *self = ConnectionTask::Http(http),
+                Next::Upgraded(upgraded) => *self = ConnectionTask::Upgraded(upgraded),
+                Next::End => return Poll::Ready(()),
             }
-        }
-        match &mut *self {
-            ConnectionTask::Upgraded(upgraded) => upgraded.poll(cx),
-            ConnectionTask::Http(_) => Poll::Ready(()),
         }
     }
 }
 
+/// A connection that has received nothing yet. It is small: very many can be opened at a time, and what they would leave
+/// between the memory of those that stay is lost.
+struct Silent<H> {
+    /// `None` once HTTP has begun.
+    connection: Option<IdleConnection>,
+    service: HttpService<H>,
+    has_deadline: bool,
+}
+
+impl<H: Handler> Silent<H> {
+    /// # Errors
+    /// Returns the connection if it has received bytes.
+    fn new(connection: Connection, service: HttpService<H>) -> Result<Self, Connection> {
+        Ok(Self { connection: Some(connection.into_idle()?), service, has_deadline: false })
+    }
+}
+
+impl<H: Handler> Future for Silent<H> {
+    type Output = Next;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Next> {
+        let this = &mut *self;
+        let Some(connection) = &mut this.connection else { return Poll::Ready(Next::End) };
+        let chunk = match connection.poll_chunk(cx) {
+            // Checked after the waker is set: a shutdown that begins later wakes it, an earlier one is seen here.
+            Poll::Pending if !connection.is_draining() => {
+                if !this.has_deadline {
+                    this.has_deadline = true;
+                    connection.set_read_deadline_in(this.service.config.header_timeout);
+                }
+                return Poll::Pending;
+            }
+            Poll::Pending => None,
+            Poll::Ready(chunk) => chunk,
+        };
+        let Some(connection) = this.connection.take() else { return Poll::Ready(Next::End) };
+        let mut connection = connection.into_connection();
+        if let Some(chunk) = chunk {
+            connection.unread(chunk);
+        }
+        let HttpService { handler, config, limits } = this.service.clone();
+        let conn = Conn::new(connection, config, limits, this.has_deadline);
+        Poll::Ready(Next::Http(Box::pin(serve_conn(Rc::new(conn), handler))))
+    }
+}
+
 /// Serves HTTP on a connection. Returns the other protocol if the connection is upgraded.
-pub(super) async fn serve_http<H: Handler>(connection: Connection, service: HttpService<H>) -> Option<Upgraded> {
-    let conn = Rc::new(Conn::new(connection, service.config, service.limits));
-    let upgraded = answer_requests(&conn, &*service.handler).await;
+pub(super) async fn serve_http<H: Handler>(connection: Connection, service: HttpService<H>) -> Next {
+    let conn = Conn::new(connection, service.config, service.limits, false);
+    serve_conn(Rc::new(conn), service.handler).await
+}
+
+async fn serve_conn<H: Handler>(conn: Rc<Conn>, handler: Arc<H>) -> Next {
+    let upgraded = answer_requests(&conn, &*handler).await;
     // A body can outlive its request, but must not keep the connection open.
     conn.close();
-    let (connection, on_upgrade, name) = upgraded.ok().flatten()?;
+    let Ok(Some((connection, on_upgrade, name))) = upgraded else { return Next::End };
     name.enter();
-    Some(Upgraded { future: on_upgrade.start(connection), name })
+    Next::Upgraded(Upgraded { future: on_upgrade.start(connection), name })
 }
 
 /// Answers requests until none follows (`None`), the connection is lost, or it is upgraded.
@@ -362,5 +423,11 @@ mod tests {
     #[test]
     fn the_future_of_a_connection_is_small() {
         assert!(future_bytes(serve::<Router>) <= 24);
+    }
+
+    /// So does a connection whose peer sends nothing, until its deadline.
+    #[test]
+    fn a_silent_connection_is_small() {
+        assert!(size_of::<Silent<Router>>() <= 40);
     }
 }

@@ -88,6 +88,9 @@ pub(crate) struct UringDriver {
     completions: Vec<cqueue::Entry>,
 }
 
+/// Completions for which memory is kept after a burst.
+const COMPLETIONS_KEPT: usize = 256;
+
 /// The value of SO_LINGER that makes a close reset the connection.
 static LINGER_RESET: libc::linger = libc::linger { l_onoff: 1, l_linger: 0 };
 
@@ -432,6 +435,7 @@ impl Driver for UringDriver {
     }
 
     fn trim(&mut self) -> bool {
+        self.completions.shrink_to(COMPLETIONS_KEPT);
         if !self.ring.is_reaped() {
             return true;
         }

@@ -98,14 +98,20 @@ enum ReadDeadline {
 }
 
 impl Conn {
-    pub(crate) fn new(connection: Connection, config: Arc<HttpConfig>, limits: Arc<Limits>) -> Conn {
+    /// `has_deadline` is whether the read deadline is set for the first head already.
+    pub(crate) fn new(
+        connection: Connection,
+        config: Arc<HttpConfig>,
+        limits: Arc<Limits>,
+        has_deadline: bool,
+    ) -> Conn {
         let protocol = Protocol::new(limits).with_server(config.server.clone());
         connection.set_write_timeout(config.write_timeout);
         Conn(RefCell::new(State {
             connection: Some(connection),
             protocol,
             chunk: None,
-            read_deadline: ReadDeadline::None,
+            read_deadline: if has_deadline { ReadDeadline::Head } else { ReadDeadline::None },
             request: 0,
             ends: Ends::default(),
             failure: None,
