@@ -124,7 +124,7 @@ impl DeflateConfig {
     /// Returns the answer to one offer, unless it cannot be fulfilled.
     fn answer(&self, offer: &Parameters) -> Option<DeflateAgreement> {
         let server_bits = match offer.server_max_window_bits {
-            // zlib's compressors do not support a window of 256 bytes.
+            // Our compressor does not support a window of 256 bytes.
             Some(Some(WindowBits::EIGHT)) | Some(None) => return None,
             Some(Some(bits)) => bits.min(self.own_window_bits_max),
             None => self.own_window_bits_max,
