@@ -201,8 +201,8 @@ mod tests {
         assert_eq!(sent(144), (0b1_1001_0000, 9));
         assert_eq!(sent(256), (0, 7));
         assert_eq!(sent(280), (0b1100_0000, 8));
-        // Length 11 is symbol 265 with one extra bit, distance 6 symbol 4 with one.
+        // Length 11 is symbol 265 with one extra bit, distance 6 symbol 4 with one: from the top 1, 00100, 0, 1001000.
         let code = fixed_match(11, 6);
-        assert_eq!((code.bits, code.len), (0b1_00100_0_1001000, 14));
+        assert_eq!((code.bits, code.len), (0b10_0100_0100_1000, 14));
     }
 }
