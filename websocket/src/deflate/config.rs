@@ -101,8 +101,8 @@ impl WindowBits {
     /// 8: allowed for peers, but not supported by our compressor.
     pub(super) const EIGHT: Self = Self(8);
 
-    /// Returns a window of 9 to 15 bits. RFC 7692 also has windows of 8 bits, which our compressor, like zlib's, does not
-    /// support: a server declines offers that demand one, and a client of which one is demanded sends its messages
+    /// Returns a window of 9 to 15 bits. RFC 7692 also has windows of 8 bits, which our compressor, like zlib's, does
+    /// not support: a server declines offers that demand one, and a client of which one is demanded sends its messages
     /// uncompressed. Peers can use such a window for their own messages.
     ///
     /// # Errors

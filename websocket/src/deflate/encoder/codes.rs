@@ -77,8 +77,8 @@ pub(super) fn fixed_match(match_bytes: usize, distance: usize) -> Code {
     Code { bits: length.bits | distance << length.len, len: length.len + FIXED_DISTANCE_LEN + extra.len }
 }
 
-/// Returns the codes of the given lengths (RFC 1951 section 3.2.2), of which there are so many of each. Symbols of length
-/// 0 have none.
+/// Returns the codes of the given lengths (RFC 1951 section 3.2.2). `counts` is how many of them have each length.
+/// Symbols of length 0 have no code.
 pub(super) const fn codes_of_lengths<const SYMBOLS: usize>(
     lens: &[u8; SYMBOLS],
     counts: &[u32; CODE_LEN_MAX + 1],

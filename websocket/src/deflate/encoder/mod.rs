@@ -1,7 +1,7 @@
 //! A compressor of the deflate format (RFC 1951) for messages.
 //!
-//! Compressors of general libraries are made for streams: for each of them, they clear and keep tables for 64 Ki entries
-//! and buffers for blocks of 64 KiB. Here the cost of beginning is in proportion to the message, what is needed while a
+//! Compressors of general libraries are made for streams: each clears and keeps tables for 64 Ki entries and buffers
+//! for blocks of 64 KiB. Here the cost of beginning is in proportion to the message, what is needed only while a
 //! message is compressed belongs to the thread, and a context is the window and the tables that find matches in it.
 //!
 //! `window` holds the earlier bytes, `parse` divides payload into literals and matches, `block` writes them with

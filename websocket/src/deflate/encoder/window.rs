@@ -33,8 +33,8 @@ pub(super) enum Tables {
 /// The last bytes of the payload, with the positions of their beginnings by hash.
 #[derive(Debug)]
 pub(super) struct Window {
-    /// History, and after it the input that is not compressed yet. Has two halves, of which the second becomes the first
-    /// when it is full.
+    /// History, and after it the input that is not compressed yet. Has two halves, of which the second becomes the
+    /// first when it is full.
     bytes: Box<[u8]>,
     /// The last position of each hash.
     heads: Box<[u16]>,
@@ -157,8 +157,8 @@ impl Window {
         (begin >= FIRST).then(|| &self.bytes[begin..self.cursor])
     }
 
-    /// Brings the tables into the processor's cache. A search reads them in an order that the processor cannot foresee, so
-    /// it would wait for each line of a context that has not been used for a while.
+    /// Brings the tables into the processor's cache. A search reads them in an order that the processor cannot foresee,
+    /// so it would wait for each line of a context that has not been used for a while.
     pub(super) fn prefetch(&self) {
         let used = self.previous.len().min(self.inserted);
         // Nothing is in the tables at the beginning of a payload.
