@@ -11,7 +11,9 @@ use super::websocket::ReceiveMessages;
 /// Compresses a server's message, or finds that it cannot be made smaller.
 pub struct CompressMessage {
     deflater: MessageDeflater,
-    payload: Vec<u8>,
+    /// The messages, one after another.
+    payloads: Vec<Vec<u8>>,
+    next: usize,
     compressible: bool,
     out: Vec<u8>,
 }
@@ -23,23 +25,36 @@ impl CompressMessage {
             .level(CompressionLevel::new(level).expect("the level is valid"))
             .own_context_takeover(takeover);
         let deflater = MessageDeflater::new(&config, &agreed(&config), Role::Server);
-        Self { deflater, payload: text(payload_bytes), compressible: true, out: Vec::new() }
+        Self { deflater, payloads: vec![text(0, payload_bytes)], next: 0, compressible: true, out: Vec::new() }
+    }
+
+    /// Returns the subject for messages that differ, after as many as fill the window of 32 KiB.
+    pub fn varied(payload_bytes: usize, level: i32, takeover: bool) -> Self {
+        let count = 2 * (32 << 10) / payload_bytes;
+        let payloads = (0..count).map(|number| text(1000 * number, payload_bytes)).collect();
+        let mut subject = Self { payloads, ..Self::text(payload_bytes, level, takeover) };
+        for _ in 0..count / 2 {
+            assert_eq!(subject.run(), payload_bytes);
+        }
+        subject
     }
 
     /// Returns the subject for random bytes.
     pub fn noise(payload_bytes: usize) -> Self {
-        Self { payload: noise(payload_bytes), compressible: false, ..Self::text(1024, 1, false) }
+        Self { payloads: vec![noise(payload_bytes)], compressible: false, ..Self::text(1024, 1, false) }
     }
 }
 
 impl Subject for CompressMessage {
     fn run(&mut self) -> usize {
-        let compressed = self.deflater.deflate(&self.payload, &mut self.out);
-        if compressed == self.compressible { self.payload.len() } else { 0 }
+        let payload = &self.payloads[self.next];
+        self.next = (self.next + 1) % self.payloads.len();
+        let compressed = self.deflater.deflate(payload, &mut self.out);
+        if compressed == self.compressible { payload.len() } else { 0 }
     }
 
     fn expected(&self) -> usize {
-        self.payload.len()
+        self.payloads[0].len()
     }
 }
 
@@ -47,7 +62,7 @@ impl Subject for CompressMessage {
 pub fn inflate_message(payload_bytes: usize, takeover: bool) -> ReceiveMessages {
     let config = DeflateConfig::default().peer_context_takeover(takeover);
     let params = agreed(&config);
-    let payload = text(payload_bytes);
+    let payload = text(0, payload_bytes);
     let (mut deflated, mut input) = (Vec::new(), Vec::new());
     // The message refers to nothing before it, so it can be received repeatedly with and without context takeover.
     assert!(MessageDeflater::new(&config, &params, Role::Client).deflate(&payload, &mut deflated));
@@ -63,13 +78,13 @@ fn agreed(config: &DeflateConfig) -> DeflateParams {
     config.accept(offer.into_iter()).ok().flatten().expect("the offer is acceptable").params
 }
 
-/// Returns text like that of applications: records with the same keys and different values.
-fn text(bytes: usize) -> Vec<u8> {
+/// Returns text like that of applications: records with the same keys and different values, from a number on.
+fn text(first: usize, bytes: usize) -> Vec<u8> {
     let record = |number: usize| {
         let price = number * 7919 % 100_003;
         format!(r#"{{"id":{number},"symbol":"TG{}","price":{price}.25,"side":"buy"}},"#, number % 37)
     };
-    (0..).flat_map(|number| record(number).into_bytes()).take(bytes).collect()
+    (first..).flat_map(|number| record(number).into_bytes()).take(bytes).collect()
 }
 
 fn noise(bytes: usize) -> Vec<u8> {

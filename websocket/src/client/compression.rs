@@ -11,7 +11,7 @@ impl Connect {
     /// [`WebSocket::compression`](crate::WebSocket::compression) returns what was agreed on. Default: no offer.
     ///
     /// "Own" is the direction to the server. With context takeover in both directions, later messages refer to earlier
-    /// ones: that compresses small messages much better, and costs up to 430 KB a connection.
+    /// ones: that compresses small messages much better, and costs up to 212 KB a connection.
     ///
     /// ```
     /// use tidegate_websocket::{DeflateConfig, connect};

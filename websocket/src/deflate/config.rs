@@ -49,7 +49,7 @@ impl Default for DeflateConfig {
     }
 }
 
-/// The level of compression, from -2 to 9.
+/// The level of compression, from -2 to 9, with about the sizes of zlib's levels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[cfg_attr(tidegate_docs, doc(cfg(feature = "compression")))]
 pub struct CompressionLevel(i8);
@@ -101,9 +101,9 @@ impl WindowBits {
     /// 8: allowed for peers, but not supported by our compressor.
     pub(super) const EIGHT: Self = Self(8);
 
-    /// Returns a window of 9 to 15 bits. RFC 7692 also has windows of 8 bits, but zlib's compressors do not: a server
-    /// declines offers that demand one, and a client of which one is demanded sends its messages uncompressed. Peers
-    /// can use such a window for their own messages.
+    /// Returns a window of 9 to 15 bits. RFC 7692 also has windows of 8 bits, which our compressor, like zlib's, does
+    /// not support: a server declines offers that demand one, and a client of which one is demanded sends its messages
+    /// uncompressed. Peers can use such a window for their own messages.
     ///
     /// # Errors
     /// [`UsageError::WindowBits`] for any other number.

@@ -118,7 +118,7 @@ impl MessageDeflater {
             return None;
         }
         if !self.takeover {
-            return Some(pool::take_deflater(level, window));
+            return Some(pool::take_deflater(level, window, payload_len));
         }
         match mem::replace(&mut self.context, Context::Borrowed) {
             Context::Owned(deflater) if deflater.is_of(level, window) => Some(deflater),
@@ -183,7 +183,7 @@ impl DeflatedVariant {
         if payload.len() < self.threshold_bytes.max(1) {
             return None;
         }
-        let mut deflater = pool::take_deflater(self.level, self.window);
+        let mut deflater = pool::take_deflater(self.level, self.window, payload.len());
         let mut deflated = Vec::new();
         let is_smaller = deflater.deflate(payload, &mut deflated).is_ok();
         pool::return_deflater(deflater);

@@ -2,9 +2,9 @@
 //!
 //! `negotiate` agrees on the parameters in the opening handshake, `extension_list` parses their header. A message whose
 //! first frame has RSV1 is then a run of deflate blocks that ends with an empty block, whose last four bytes are left
-//! out. `deflater` makes such runs, `inflater` reads them, `pool` lends the state of both to connections that keep none
-//! between messages. [`Protocol`](crate::protocol::Protocol) inflates received messages, [`MessageDeflater`] compresses
-//! sent ones.
+//! out. `deflater` makes such runs with `encoder`, `inflater` reads them with flate2, `pool` lends the state of both to
+//! connections that keep none between messages. [`Protocol`](crate::protocol::Protocol) inflates received messages,
+//! [`MessageDeflater`] compresses sent ones.
 //!
 //! # Cost
 //! A connection that keeps its context from one message to the next (context takeover) holds the state from the first
@@ -14,6 +14,7 @@
 
 mod config;
 mod deflater;
+mod encoder;
 mod extension_list;
 mod inflater;
 mod inflation;

@@ -1,6 +1,6 @@
 //! Compressors and decompressors that connections without context takeover borrow from their thread for one message.
 //!
-//! They are returned without context, to the thread where the message ends.
+//! They are returned to the thread where the message ends, and lose their context there or when they are taken.
 
 use std::cell::RefCell;
 
@@ -43,17 +43,19 @@ pub(crate) fn return_inflater(mut inflater: Box<Inflater>) {
     });
 }
 
-/// Takes a deflater without context.
-pub(crate) fn take_deflater(level: CompressionLevel, window: WindowBits) -> Box<Deflater> {
+/// Takes a deflater without context, for a message of `payload_bytes`.
+pub(crate) fn take_deflater(level: CompressionLevel, window: WindowBits, payload_bytes: usize) -> Box<Deflater> {
     let pooled = POOL.try_with(|pool| {
         let deflaters = &mut pool.borrow_mut().deflaters;
         let index = deflaters.iter().rposition(|deflater| deflater.is_of(level, window))?;
         Some(deflaters.remove(index))
     });
-    pooled.ok().flatten().unwrap_or_else(|| Box::new(Deflater::new(level, window)))
+    let mut deflater = pooled.ok().flatten().unwrap_or_else(|| Box::new(Deflater::new(level, window)));
+    deflater.reset_for(payload_bytes);
+    deflater
 }
 
-pub(crate) fn return_deflater(mut deflater: Box<Deflater>) {
+pub(crate) fn return_deflater(deflater: Box<Deflater>) {
     // An error means that the thread is ending.
     let _ = POOL.try_with(|pool| {
         let deflaters = &mut pool.borrow_mut().deflaters;
@@ -61,7 +63,6 @@ pub(crate) fn return_deflater(mut deflater: Box<Deflater>) {
         if deflaters.len() == DEFLATERS_MAX {
             deflaters.remove(0);
         }
-        deflater.reset();
         deflaters.push(deflater);
     });
 }
