@@ -118,6 +118,21 @@ mod polls {
     }
 
     #[test]
+    fn a_waker_shows_the_owner_of_its_task() {
+        let (queue, seen) = (Queue::new(), Rc::new(Seen::default()));
+        let task = queue.spawn(watched(&seen, |_, waker| {
+            assert!(owner_of::<Arc<Queue>>(waker).is_some());
+            Poll::Pending
+        }));
+        assert_eq!(run_all(&queue), 1);
+        let waker = seen.waker();
+        assert!(owner_of::<Arc<Queue>>(&waker).is_some_and(|owner| Arc::ptr_eq(owner, &queue)));
+        assert!(owner_of::<Arc<Queue>>(Waker::noop()).is_none());
+        task.cancel();
+        assert!(owner_of::<Arc<Queue>>(&waker).is_some(), "the waker keeps the memory of the task");
+    }
+
+    #[test]
     fn a_task_that_is_woken_during_its_poll_runs_again() {
         let (queue, seen) = (Queue::new(), Rc::new(Seen::default()));
         let task = queue.spawn(watched(&seen, |poll, waker| {
