@@ -120,7 +120,7 @@ fn deflate(c: &mut Criterion) {
         for level in [1, 6] {
             let name = |takeover| format!("{len}_level_{level}{takeover}");
             measure(c, "deflate", name(""), bytes(len), CompressMessage::text(len, level, false));
-            measure(c, "deflate", name("_takeover"), bytes(len), CompressMessage::text(len, level, true));
+            measure(c, "deflate", name("_takeover"), bytes(len), CompressMessage::varied(len, level, true));
         }
         measure(c, "inflate", len.to_string(), bytes(len), inflate_message(len, false));
         measure(c, "inflate", format!("{len}_takeover"), bytes(len), inflate_message(len, true));
