@@ -108,7 +108,7 @@ library_benchmark_group!(name = texts, benchmarks = [check_text]);
 #[bench::text(args = (warmed(ReceiveMessages::text(1024))), config = limit(724))]
 #[bench::in_chunks(args = (warmed(ReceiveMessages::in_chunks(65_536, 4096))), config = limit(22_600))]
 #[bench::fragmented(args = (warmed(ReceiveMessages::fragmented(MessageKind::Binary, 1024, 16))), config = limit(12_700))]
-#[bench::text_fragmented(args = (warmed(ReceiveMessages::fragmented(MessageKind::Text, 1024, 16))), config = limit(16_600))]
+#[bench::text_fragmented(args = (warmed(ReceiveMessages::fragmented(MessageKind::Text, 1024, 16))), config = limit(17_500))]
 #[bench::tiny_fragments(args = (warmed(ReceiveMessages::fragmented(MessageKind::Binary, 1, 1024))), config = limit(433_000))]
 fn receive_message(subject: ReceiveMessages) -> ReceiveMessages {
     step(subject)
