@@ -119,8 +119,7 @@ fn slab(line: &str) -> Option<(String, u64)> {
     Some((name.to_owned(), slabs * pages * page_bytes()))
 }
 
-/// Returns a reading once [`READINGS_ALIKE`] are nearly the same, or the last of [`READINGS_MAX`], one every
-/// [`READING_INTERVAL`].
+/// Returns a reading once 15 in a row are nearly the same, or the last of 100, one every 100 ms.
 ///
 /// # Errors
 /// Those of `read`.
