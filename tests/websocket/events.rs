@@ -426,16 +426,22 @@ fn a_handle_calls_with_the_state_from_any_thread() {
     });
 }
 
+/// Opens a connection whose delivery is paused. `behind` arrives with the message that does it.
+fn paused(setup: &Setup, config: WebSocketConfig, behind: &[u8]) -> (TestServer, Client, EventHandle<Paused>) {
+    let (report, handles) = reports();
+    let server = TestServer::serve_events(setup, config, Paused(report));
+    let mut client = Client::open(server.address);
+    client.write(&[&frame(TEXT, b"pause")[..], behind].concat());
+    client.expect(TEXT, b"pause");
+    let handle = handles.next();
+    (server, client, handle)
+}
+
 /// The loss of the peer of a paused connection is noticed.
 #[test]
 fn a_paused_connection_ends_with_its_peer() {
     on_every_engine(|setup| {
-        let (report, handles) = reports();
-        let server = TestServer::serve_events(setup, WebSocketConfig::default(), Paused(report));
-        let mut client = Client::open(server.address);
-        client.send(TEXT, b"pause");
-        client.expect(TEXT, b"pause");
-        let handle = handles.next();
+        let (server, client, handle) = paused(setup, WebSocketConfig::default(), b"");
         // Unread bytes make the kernel reset.
         handle.sender().try_send("unread").unwrap();
         wait_until("the message", || handle.sender().queued_bytes() == 0);
@@ -450,14 +456,9 @@ fn a_paused_connection_ends_with_its_peer() {
 fn a_close_frame_of_another_sender_ends_a_pause() {
     on_every_engine(|setup| {
         for answers in [true, false] {
-            let (report, handles) = reports();
             let close_timeout = if answers { PATIENCE } else { SHORT };
             let config = WebSocketConfig::default().close_timeout(close_timeout);
-            let server = TestServer::serve_events(setup, config, Paused(report));
-            let mut client = Client::open(server.address);
-            client.write(&[frame(TEXT, b"pause"), frame(TEXT, b"not answered")].concat());
-            client.expect(TEXT, b"pause");
-            let handle = handles.next();
+            let (server, mut client, handle) = paused(setup, config, &frame(TEXT, b"not answered"));
             handle.sender().close(CloseCode::new(4002), "from elsewhere").unwrap();
             assert_eq!(client.expect_close(4002), "from elsewhere");
             if answers {
@@ -473,12 +474,7 @@ fn a_close_frame_of_another_sender_ends_a_pause() {
 #[test]
 fn a_shutdown_ends_a_pause() {
     on_every_engine(|setup| {
-        let (report, handles) = reports();
-        let server = TestServer::serve_events(setup, WebSocketConfig::default(), Paused(report));
-        let mut client = Client::open(server.address);
-        client.send(TEXT, b"pause");
-        client.expect(TEXT, b"pause");
-        let handle = handles.next();
+        let (server, mut client, handle) = paused(setup, WebSocketConfig::default(), b"");
         server.running.handle().begin_shutdown(Shutdown::default());
         client.expect_close(1001);
         client.write(&close_frame(1001, ""));

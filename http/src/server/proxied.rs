@@ -39,13 +39,14 @@ pub(crate) fn serve_proxied<H: Handler>(
     connection: Connection,
     service: Arc<ProxiedService<H>>,
 ) -> impl Future<Output = ()> + use<H> {
-    ConnectionTask::Http(Box::pin(serve_http_proxied(connection, service)))
+    if service.proxy_protocol.get(connection.listener()).is_some_and(|expected| *expected) {
+        return ConnectionTask::Http(Box::pin(serve_behind_header(connection, service)));
+    }
+    ConnectionTask::new(connection, &service.service)
 }
 
-async fn serve_http_proxied<H: Handler>(mut connection: Connection, service: Arc<ProxiedService<H>>) -> Next {
-    if !service.proxy_protocol.get(connection.listener()).is_some_and(|expected| *expected) {
-        return serve_http(connection, service.service.clone()).await;
-    }
+/// Receives the header of the PROXY protocol, then serves HTTP.
+async fn serve_behind_header<H: Handler>(mut connection: Connection, service: Arc<ProxiedService<H>>) -> Next {
     let peer = connection.peer_addr();
     if !service.trusted.contains(peer) {
         log::warn!("connection of {peer} refused: it is not a trusted proxy, which this listener is for");

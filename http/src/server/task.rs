@@ -81,16 +81,24 @@ impl<H> Clone for HttpService<H> {
 /// # }
 /// ```
 pub fn serve<H: Handler>(connection: Connection, service: &HttpService<H>) -> impl Future<Output = ()> + use<H> {
-    match Silent::new(connection, service.clone()) {
-        Ok(silent) => ConnectionTask::Http(Box::pin(silent)),
-        Err(connection) => ConnectionTask::Http(Box::pin(serve_http(connection, service.clone()))),
-    }
+    ConnectionTask::new(connection, service)
 }
 
 /// The phase of a connection. Entering the next one frees the box of the last.
 pub(super) enum ConnectionTask {
     Http(LocalBoxFuture<'static, Next>),
     Upgraded(Upgraded),
+}
+
+impl ConnectionTask {
+    pub(super) fn new<H: Handler>(connection: Connection, service: &HttpService<H>) -> ConnectionTask {
+        let service = service.clone();
+        ConnectionTask::Http(match connection.into_idle() {
+            Ok(connection) => Box::pin(Silent { begins: Some((connection, service)), has_deadline: false }),
+            // It has received bytes.
+            Err(connection) => Box::pin(serve_http(connection, service)),
+        })
+    }
 }
 
 /// What follows a phase of a connection.
@@ -137,45 +145,35 @@ impl Future for ConnectionTask {
 /// between the memory of those that stay is lost.
 struct Silent<H> {
     /// `None` once HTTP has begun.
-    connection: Option<IdleConnection>,
-    service: HttpService<H>,
+    begins: Option<(IdleConnection, HttpService<H>)>,
     has_deadline: bool,
-}
-
-impl<H: Handler> Silent<H> {
-    /// # Errors
-    /// Returns the connection if it has received bytes.
-    fn new(connection: Connection, service: HttpService<H>) -> Result<Self, Connection> {
-        Ok(Self { connection: Some(connection.into_idle()?), service, has_deadline: false })
-    }
 }
 
 impl<H: Handler> Future for Silent<H> {
     type Output = Next;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Next> {
-        let this = &mut *self;
-        let Some(connection) = &mut this.connection else { return Poll::Ready(Next::End) };
+        let Silent { begins, has_deadline } = &mut *self;
+        let Some((connection, service)) = begins else { return Poll::Ready(Next::End) };
         let chunk = match connection.poll_chunk(cx) {
             // Checked after the waker is set: a shutdown that begins later wakes it, an earlier one is seen here.
             Poll::Pending if !connection.is_draining() => {
-                if !this.has_deadline {
-                    this.has_deadline = true;
-                    connection.set_read_deadline_in(this.service.config.header_timeout);
+                if !*has_deadline {
+                    *has_deadline = true;
+                    connection.set_read_deadline_in(service.config.header_timeout);
                 }
                 return Poll::Pending;
             }
             Poll::Pending => None,
             Poll::Ready(chunk) => chunk,
         };
-        let Some(connection) = this.connection.take() else { return Poll::Ready(Next::End) };
+        let Some((connection, service)) = begins.take() else { return Poll::Ready(Next::End) };
         let mut connection = connection.into_connection();
         if let Some(chunk) = chunk {
             connection.unread(chunk);
         }
-        let HttpService { handler, config, limits } = this.service.clone();
-        let conn = Conn::new(connection, config, limits, this.has_deadline);
-        Poll::Ready(Next::Http(Box::pin(serve_conn(Rc::new(conn), handler))))
+        let conn = Conn::new(connection, service.config, service.limits, *has_deadline);
+        Poll::Ready(Next::Http(Box::pin(serve_conn(Rc::new(conn), service.handler))))
     }
 }
 

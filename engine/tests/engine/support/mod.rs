@@ -6,7 +6,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use socket2::SockRef;
-use tidegate_engine::{Config, Connection, Engine, EngineKind, HandlerPlacement, Running, Shutdown, WorkerStats};
+use tidegate_engine::{Config, Connection, Engine, EngineKind, HandlerPlacement, Running, Shutdown, WorkerStats, time};
 
 pub mod child;
 mod inbox;
@@ -127,6 +127,11 @@ where
     let running = Engine::new(config).bind("127.0.0.1:0").unwrap().start(handler).unwrap();
     let address = running.local_addr().unwrap();
     (running, address)
+}
+
+/// Lets the worker of this handler run a round.
+pub async fn worker_round() {
+    time::sleep(Duration::ZERO).await;
 }
 
 /// Echoes until the peer's end of stream.

@@ -61,6 +61,7 @@ mod tests {
             assert_eq!(masked, payload);
         }
     }
+
     #[test]
     fn the_memory_of_a_long_frame_is_used_again() {
         let payload = vec![7; COPY_BYTES_MAX + 1];
