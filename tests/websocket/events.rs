@@ -732,7 +732,7 @@ fn connections_meet_in_rooms() {
         }
         clients[0].send(TEXT, b"leave lobby");
         clients[0].expect(TEXT, b"");
-        assert_eq!((hub.len(), hub.room_len("lobby")), (2, 1));
+        assert_eq!((hub.len(), hub.room_len("lobby")), (1, 1));
         let [first, second] = clients;
         first.close();
         second.close();

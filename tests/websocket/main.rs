@@ -10,6 +10,7 @@ mod compression;
 mod control;
 mod deadlines;
 mod endings;
+mod event_rooms;
 mod events;
 mod handler;
 mod handshake;

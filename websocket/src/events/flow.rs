@@ -34,6 +34,8 @@ const ATTENTION: u8 = FULL | PAUSED | CLOSE_DUE | CHANGED;
 /// What few connections need.
 pub(super) struct Extra<H: EventHandler> {
     flags: u8,
+    /// The connection is a member of the hub without rooms too.
+    pub(super) stays_in_hub: bool,
     pub(super) close: Option<CloseFrame>,
     /// Why the connection ends, if it was not closed by either side.
     pub(super) error: Option<HandlerError>,
@@ -138,6 +140,16 @@ impl<H: EventHandler> Flow<H> {
         changes
     }
 
+    /// Ends the membership in the hub, and in all rooms.
+    pub(super) fn leave_hub(&mut self) {
+        if let Some(extra) = &mut self.0 {
+            extra.stays_in_hub = false;
+            let registration = extra.registration.take();
+            self.clear(0);
+            drop(registration);
+        }
+    }
+
     /// Ends the flow: the connection leaves its rooms, and handles find nothing any more.
     pub(super) fn end(&mut self) {
         let extra = self.0.take();
@@ -157,7 +169,15 @@ impl<H: EventHandler> Extra<H> {
 
 impl<H: EventHandler> Default for Extra<H> {
     fn default() -> Self {
-        Self { flags: 0, close: None, error: None, changes: Vec::new(), mailbox: None, registration: None }
+        Self {
+            flags: 0,
+            stays_in_hub: false,
+            close: None,
+            error: None,
+            changes: Vec::new(),
+            mailbox: None,
+            registration: None,
+        }
     }
 }
 

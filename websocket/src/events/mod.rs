@@ -2,14 +2,15 @@
 //!
 //! The same engine, upgrade, hub, deadlines and limits as those of async handlers. A connection is a record in a table
 //! of its thread ([`table`]): the application's state, and the session as the data that is left of it between messages.
-//! `record` is the life of one connection, `flow` what a call leaves to be done after it, `socket` what the application
-//! sees during a call, `handle` the way back for work that runs elsewhere. Where a thread has no tables, a task serves
-//! the record (`serve`).
+//! `record` is the life of one connection, `flow` what a call leaves to be done after it, `socket` and `rooms` what the
+//! application sees during a call, `handle` the way back for work that runs elsewhere. Where a thread has no tables, a
+//! task serves the record (`serve`).
 
 mod close_event;
 mod flow;
 mod handle;
 mod record;
+mod rooms;
 mod serve;
 mod socket;
 mod table;

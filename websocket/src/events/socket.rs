@@ -27,7 +27,6 @@ use crate::conn::session::Around;
 use crate::deflate::CompressionLevel;
 use crate::error::Error;
 use crate::frame::Frame;
-use crate::hub::{Hub, HubError};
 use crate::message::MessageRef;
 use crate::serve::handler_error;
 use crate::usage_error::UsageError;
@@ -42,7 +41,9 @@ use crate::usage_error::UsageError;
 /// | `ws.send`, `ws.getBufferedAmount` | [`send`](Self::send), [`buffered_amount`](Self::buffered_amount) |
 /// | `drain` | [`on_drained`](EventHandler::on_drained) |
 /// | `ws.subscribe`, `ws.unsubscribe`, `ws.getTopics` | [`subscribe`](Self::subscribe), [`unsubscribe`](Self::unsubscribe), [`subscriptions`](Self::subscriptions) |
-/// | `ws.publish`, `app.publish` | [`publish`](Self::publish), [`Hub::publish`] |
+/// | `ws.isSubscribed` | [`is_subscribed`](Self::is_subscribed) |
+/// | `ws.publish`, `app.publish` | [`publish`](Self::publish), [`Hub::publish`](crate::Hub::publish) |
+/// | `app.numSubscribers` | [`Hub::room_len`](crate::Hub::room_len) |
 /// | `ws.end(code, reason)`, `ws.close()` | [`close`](Self::close), [`abort`](Self::abort) |
 /// | `ws.getUserData` | the state, a parameter of each call |
 /// | `ws.getRemoteAddress` | [`peer_addr`](Self::peer_addr) |
@@ -159,54 +160,6 @@ impl<H: EventHandler> EventSocket<'_, H> {
     pub fn abort(&mut self) {
         self.around.sender.abort();
         self.flow.abort();
-    }
-}
-
-/// # Rooms
-/// With a [hub](EventHandler::hub). Rooms and messages are those of the hub: async handlers and other threads use the
-/// same.
-impl<H: EventHandler> EventSocket<'_, H> {
-    /// Joins a room of the handler's hub. Returns false if the connection was already in it. The first call registers
-    /// the connection as a member of the hub.
-    ///
-    /// # Errors
-    /// As [`Registration::join`](crate::Registration::join). [`HubError::NoHub`] if the handler has none.
-    pub fn subscribe(&mut self, room: &str) -> Result<bool, HubError> {
-        let hub = self.handler.hub().ok_or(HubError::NoHub)?;
-        if self.flow.extra().is_none_or(|extra| extra.registration.is_none()) {
-            let registration = hub.register(self.sender())?;
-            self.flow.extra_mut().registration = Some(registration);
-        }
-        let registration = self.flow.extra().and_then(|extra| extra.registration.as_ref());
-        registration.map_or(Err(HubError::Closed), |registration| registration.join(room))
-    }
-
-    /// Leaves a room. Returns false if the connection was not in it.
-    pub fn unsubscribe(&mut self, room: &str) -> bool {
-        let registration = self.flow.extra().and_then(|extra| extra.registration.as_ref());
-        registration.is_some_and(|registration| registration.leave(room))
-    }
-
-    /// Returns the rooms of the connection, in no particular order.
-    pub fn subscriptions(&self) -> Vec<Arc<str>> {
-        let registration = self.flow.extra().and_then(|extra| extra.registration.as_ref());
-        registration.map_or_else(Vec::new, |registration| registration.rooms())
-    }
-
-    /// Sends a message to a room of the handler's hub, except to this connection.
-    ///
-    /// # Errors
-    /// As [`Broadcast::try_queue`](crate::Broadcast::try_queue). [`HubError::NoHub`] if the handler has none.
-    pub fn publish(&mut self, room: &str, message: impl Into<PreparedMessage>) -> Result<(), HubError> {
-        match self.flow.extra().and_then(|extra| extra.registration.as_ref()) {
-            Some(registration) => registration.publish(room, message).try_queue(),
-            None => self.hub().ok_or(HubError::NoHub)?.publish(room, message).try_queue(),
-        }
-    }
-
-    /// Returns the handler's hub.
-    pub fn hub(&self) -> Option<&Hub> {
-        self.handler.hub()
     }
 }
 
