@@ -247,10 +247,11 @@ fn a_shutdown_closes_every_connection_once() {
             let mut clients: Vec<_> = (0..10).map(|_| Client::open(server.address)).collect();
             clients.iter_mut().for_each(|client| client.expect(TEXT, b"welcome"));
             expect(&reports, &["open"; 10]);
-            server
-                .running
-                .handle()
-                .begin_shutdown(Shutdown::default().drain_timeout(SHORT * if answers { 100 } else { 1 }));
+            server.running.handle().begin_shutdown(Shutdown::default().drain_timeout(if answers {
+                PATIENCE
+            } else {
+                SHORT
+            }));
             let silent: Vec<_> = clients
                 .into_iter()
                 .filter_map(|mut client| {
@@ -634,7 +635,7 @@ fn deadlines_and_timeouts_can_be_set_in_calls() {
         client.send(TEXT, b"ping");
         client.expect(TEXT, b"ping");
         assert_eq!(client.next().map(|frame| frame.first), Some(PING));
-        client.close();
+        client.close_between_pings();
 
         let mut client = Client::open(server.address);
         client.expect(TEXT, b"say something");
