@@ -7,7 +7,9 @@ use super::EventHandler;
 use super::handle::{Call, Mailbox};
 use crate::close::CloseFrame;
 use crate::config::KeepaliveConfig;
+use crate::conn::attachments::Attachments;
 use crate::hub::Registration;
+use crate::reserved_bits::ReservedBits;
 use crate::serve::handler_error::HandlerError;
 
 /// The state of a connection's calls: one null pointer while nothing is to be done.
@@ -36,6 +38,8 @@ pub(super) struct Extra<H: EventHandler> {
     flags: u8,
     /// The connection is a member of the hub without rooms too.
     pub(super) stays_in_hub: bool,
+    /// No close frame is to be sent. In addition to [`CLOSING`].
+    pub(super) quits: bool,
     pub(super) close: Option<CloseFrame>,
     /// Why the connection ends, if it was not closed by either side.
     pub(super) error: Option<HandlerError>,
@@ -51,6 +55,8 @@ pub(super) enum Change {
     WriteTimeout(Option<Duration>),
     Keepalive(Option<KeepaliveConfig>),
     MessageBytesMax(u64),
+    ReservedBits(ReservedBits),
+    Attach(Arc<Attachments>),
 }
 
 impl<H: EventHandler> Flow<H> {
@@ -104,6 +110,14 @@ impl<H: EventHandler> Flow<H> {
         }
     }
 
+    /// Ends a connection without a close frame, unless one is due.
+    pub(super) fn quit(&mut self) {
+        if !self.has(CLOSING) {
+            self.set(CLOSING | CLOSE_DUE);
+            self.extra_mut().quits = true;
+        }
+    }
+
     /// Ends the delivery of a connection that is reset.
     pub(super) fn abort(&mut self) {
         self.set(CLOSING | CLOSE_DUE | ABORTED);
@@ -131,6 +145,22 @@ impl<H: EventHandler> Flow<H> {
     pub(super) fn change(&mut self, change: Change) {
         self.set(CHANGED);
         self.extra_mut().changes.push(change);
+    }
+
+    /// Returns the attachments that the connection is to have.
+    pub(super) fn new_attachments(&self) -> Option<&Arc<Attachments>> {
+        self.extra()?.changes.iter().find_map(|change| match change {
+            Change::Attach(attachments) => Some(attachments),
+            _ => None,
+        })
+    }
+
+    /// Returns the attachments that the connection is to have, and makes them if there are none.
+    pub(super) fn new_attachments_mut(&mut self) -> &Arc<Attachments> {
+        if self.new_attachments().is_none() {
+            self.change(Change::Attach(Arc::default()));
+        }
+        self.new_attachments().expect("made above")
     }
 
     /// Takes the changes to make.
@@ -172,6 +202,7 @@ impl<H: EventHandler> Default for Extra<H> {
         Self {
             flags: 0,
             stays_in_hub: false,
+            quits: false,
             close: None,
             error: None,
             changes: Vec::new(),

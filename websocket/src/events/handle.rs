@@ -44,6 +44,10 @@ impl<H: EventHandler> Mailbox<H> {
         lock(&self.0).as_mut()?.pop_front()
     }
 
+    pub(super) fn has_ended(&self) -> bool {
+        lock(&self.0).is_none()
+    }
+
     /// Drops the calls that wait, and refuses further ones.
     pub(super) fn end(&self) {
         let calls = lock(&self.0).take();
@@ -84,6 +88,11 @@ impl<H: EventHandler> EventHandle<H> {
         }
         self.waker.wake_by_ref();
         Ok(())
+    }
+
+    /// Returns whether the connection has ended: calls that are posted from now on fail.
+    pub fn is_closed(&self) -> bool {
+        self.mailbox.has_ended()
     }
 
     /// Returns the sending half of the connection.

@@ -1,14 +1,12 @@
 //! The WebSocket that an event handler sees during a call.
 
-use std::any::Any;
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use tidegate_engine::{Address, CloseCause, spawn_local};
-use tidegate_http::RequestHead;
+use tidegate_engine::{CloseCause, spawn_local};
 
 use super::flow::{ABORTED, CLOSING, Change, FULL, Flow, HAS_MAILBOX, PAUSED};
 use super::handle::Mailbox;
@@ -28,6 +26,7 @@ use crate::deflate::CompressionLevel;
 use crate::error::Error;
 use crate::frame::Frame;
 use crate::message::MessageRef;
+use crate::reserved_bits::ReservedBits;
 use crate::serve::handler_error;
 use crate::usage_error::UsageError;
 
@@ -45,6 +44,7 @@ use crate::usage_error::UsageError;
 /// | `ws.publish`, `app.publish` | [`publish`](Self::publish), [`Hub::publish`](crate::Hub::publish) |
 /// | `app.numSubscribers` | [`Hub::room_len`](crate::Hub::room_len) |
 /// | `ws.end(code, reason)`, `ws.close()` | [`close`](Self::close), [`abort`](Self::abort) |
+/// | `ws.cork` | not needed: what a call sends leaves together |
 /// | `ws.getUserData` | the state, a parameter of each call |
 /// | `ws.getRemoteAddress` | [`peer_addr`](Self::peer_addr) |
 /// | `loop.defer` | [`handle`](Self::handle), [`EventHandle::post`] |
@@ -87,6 +87,20 @@ impl<H: EventHandler> EventSocket<'_, H> {
         Ok(())
     }
 
+    /// Queues a message whose frame has reserved bits set: those of an extension that the peer agreed to (RFC 6455
+    /// section 5.2). Other peers answer with 1002. The message is not compressed: do not set RSV1 where compression was
+    /// agreed on.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub fn send_with_bits<'m>(&mut self, message: impl Into<MessageRef<'m>>, bits: ReservedBits) -> Result<(), Error> {
+        self.check_room()?;
+        if FrameQueue(self.around.sender).queue_with_bits_in_order(&message.into(), bits)? {
+            self.flow.set(FULL);
+        }
+        Ok(())
+    }
+
     /// Queues a ping; the peer answers with a pong of the same payload, at most 125 bytes.
     ///
     /// # Errors
@@ -113,6 +127,12 @@ impl<H: EventHandler> EventSocket<'_, H> {
     /// Returns whether sends fail with [`Error::Full`] until [`on_drained`](EventHandler::on_drained).
     pub fn is_full(&self) -> bool {
         self.flow.has(FULL)
+    }
+
+    /// Returns whether nothing more can be sent: a close frame of ours is due or queued, of this or of another sender, or
+    /// the connection is closed.
+    pub fn is_finished(&self) -> bool {
+        self.flow.has(CLOSING) || self.around.sender.is_finished()
     }
 
     #[inline]
@@ -153,6 +173,13 @@ impl<H: EventHandler> EventSocket<'_, H> {
         let frame = CloseFrame::new(code, reason)?;
         self.flow.close(Some(frame));
         Ok(())
+    }
+
+    /// Ends the connection without a close frame: what is queued is sent, then the TCP connection ends in order. The
+    /// peer sees the loss of the connection (code 1006). Nothing more is delivered but
+    /// [`on_close`](EventHandler::on_close). No effect once a close frame is due.
+    pub fn quit(&mut self) {
+        self.flow.quit();
     }
 
     /// Resets the connection at once, without a close frame. Nothing more is delivered but
@@ -246,7 +273,7 @@ impl<H: EventHandler> EventSocket<'_, H> {
     }
 }
 
-/// # Deadlines and timeouts
+/// # Deadlines, timeouts and limits
 /// They are set when the call has returned. [`WebSocket`](crate::WebSocket) has a table of them.
 impl<H: EventHandler> EventSocket<'_, H> {
     /// Sets the deadline of reads: if nothing has arrived by then, [`on_deadline`](EventHandler::on_deadline) is
@@ -282,6 +309,13 @@ impl<H: EventHandler> EventSocket<'_, H> {
     pub fn set_message_bytes_max(&mut self, bytes: u64) {
         self.flow.change(Change::MessageBytesMax(bytes));
     }
+
+    /// Allows `bits` on the first frames of later messages, in addition to
+    /// [`WebSocketConfig::reserved_bits`](crate::WebSocketConfig::reserved_bits): for an extension that this connection
+    /// negotiated. It costs as much as [`set_message_bytes_max`](Self::set_message_bytes_max).
+    pub fn allow_reserved_bits(&mut self, bits: ReservedBits) {
+        self.flow.change(Change::ReservedBits(bits));
+    }
 }
 
 /// # Compression
@@ -296,41 +330,6 @@ impl<H: EventHandler> EventSocket<'_, H> {
         if let Some(compression) = self.around.context.encoding.as_deref().and_then(Encoding::compression) {
             compression.set_level(level);
         }
-    }
-}
-
-/// # About the connection
-impl<H: EventHandler> EventSocket<'_, H> {
-    /// Returns the handler.
-    pub fn handler(&self) -> &H {
-        self.handler
-    }
-
-    /// Returns the address of the peer.
-    pub fn peer_addr(&self) -> Address {
-        self.around.sender.peer_addr()
-    }
-
-    /// Returns the address on our side.
-    pub fn local_addr(&self) -> Address {
-        self.around.sender.local_addr()
-    }
-
-    /// Returns the agreed subprotocol; `None` if the client offered none of
-    /// [`Upgrade::subprotocols`](crate::Upgrade::subprotocols).
-    pub fn subprotocol(&self) -> Option<&str> {
-        self.around.context.subprotocol.as_deref()
-    }
-
-    /// Returns the head of the upgraded request; `None` unless [`keep_request`](crate::Upgrade::keep_request) is set.
-    pub fn request(&self) -> Option<&RequestHead> {
-        self.around.context.attachments.as_ref()?.request.as_ref()
-    }
-
-    /// Returns the application's value of this type, such as that of [`authorize`](crate::Upgrade::authorize); `None`
-    /// if there is none.
-    pub fn extension<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
-        self.around.context.attachments.as_ref()?.extensions.get()
     }
 }
 

@@ -108,6 +108,11 @@ impl<T> Registration<T> {
         self.rooms.contains(room)
     }
 
+    /// Returns the rooms that the member has joined and not left, also those that have removed it.
+    pub(crate) fn joined_rooms(&self) -> Vec<Arc<str>> {
+        self.rooms.joined_names()
+    }
+
     /// Returns whether the member is in any room.
     pub(crate) fn is_in_any(&self) -> bool {
         self.rooms.is_any_member()

@@ -143,6 +143,10 @@ impl JoinedRooms {
         lock(&self.0).values().any(Membership::is_member)
     }
 
+    pub(super) fn joined_names(&self) -> Vec<Arc<str>> {
+        lock(&self.0).keys().cloned().collect()
+    }
+
     pub(super) fn names(&self) -> Vec<Arc<str>> {
         let joined = lock(&self.0);
         joined.iter().filter(|(_, membership)| membership.is_member()).map(|(name, _)| Arc::clone(name)).collect()
