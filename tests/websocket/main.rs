@@ -10,6 +10,7 @@ mod compression;
 mod control;
 mod deadlines;
 mod endings;
+mod event_deeds;
 mod event_rooms;
 mod event_socket;
 mod events;
