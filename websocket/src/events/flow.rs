@@ -215,15 +215,17 @@ impl<H: EventHandler> Default for Extra<H> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Error;
     use crate::events::table::tests::Nothing;
 
     #[test]
     fn a_mailbox_lasts_as_long_as_its_handles_and_calls() {
         let mut flow = Flow::<Nothing>::new();
         flow.set(HAS_MAILBOX);
-        let handle = Arc::clone(flow.extra_mut().mailbox.get_or_insert_with(Mailbox::new));
+        let handle = Arc::clone(flow.extra_mut().mailbox.get_or_insert_with(|| Mailbox::new(1)));
         assert_eq!((flow.posted(), flow.is_at_rest()), (0, false));
-        assert!(handle.push(Box::new(|_, _| Ok(()))));
+        assert!(handle.push(Box::new(|_, _| Ok(()))).is_ok());
+        assert!(matches!(handle.push(Box::new(|_, _| Ok(()))), Err(Error::TooManyCalls)));
         drop(handle);
         assert_eq!((flow.posted(), flow.next_posted().is_some(), flow.next_posted().is_some()), (1, true, false));
         assert_eq!((flow.posted(), flow.is_at_rest(), flow.extra().is_none()), (0, true, true));
@@ -233,11 +235,12 @@ mod tests {
     fn posted_calls_wait_for_nothing_once_a_close_frame_is_due() {
         let mut flow = Flow::<Nothing>::new();
         flow.set(HAS_MAILBOX);
-        let handle = Arc::clone(flow.extra_mut().mailbox.get_or_insert_with(Mailbox::new));
-        assert!(handle.push(Box::new(|_, _| Ok(()))));
+        let handle = Arc::clone(flow.extra_mut().mailbox.get_or_insert_with(|| Mailbox::new(1)));
+        assert!(handle.push(Box::new(|_, _| Ok(()))).is_ok());
         flow.close(None);
         assert_eq!((flow.posted(), flow.next_posted().is_none()), (1, true));
         flow.end();
-        assert_eq!((handle.len(), handle.push(Box::new(|_, _| Ok(())))), (0, false));
+        assert_eq!(handle.len(), 0);
+        assert!(matches!(handle.push(Box::new(|_, _| Ok(()))), Err(Error::Closed(_))));
     }
 }

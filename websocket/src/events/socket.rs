@@ -196,7 +196,9 @@ impl<H: EventHandler> EventSocket<'_, H> {
     /// handles.
     pub fn handle(&mut self) -> EventHandle<H> {
         self.flow.set(HAS_MAILBOX);
-        let mailbox = Arc::clone(self.flow.extra_mut().mailbox.get_or_insert_with(Mailbox::new));
+        let calls_max = self.around.context.config.posted_calls_max;
+        let mailbox = self.flow.extra_mut().mailbox.get_or_insert_with(|| Mailbox::new(calls_max));
+        let mailbox = Arc::clone(mailbox);
         EventHandle::new(self.sender(), mailbox, self.waker.clone())
     }
 
@@ -250,7 +252,7 @@ impl<H: EventHandler> EventSocket<'_, H> {
         spawn_local(async move {
             let output = future.await;
             // An error means that the connection has ended.
-            let _ = handle.post(move |ws, state| then(ws, state, output));
+            let _ = handle.answer(Box::new(move |ws, state| then(ws, state, output)));
         });
     }
 
