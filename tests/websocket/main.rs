@@ -11,6 +11,7 @@ mod control;
 mod deadlines;
 mod endings;
 mod event_deeds;
+mod event_mix;
 mod event_rooms;
 mod event_socket;
 mod events;
