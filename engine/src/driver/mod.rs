@@ -216,8 +216,8 @@ pub(crate) trait Driver {
     /// Returns the number of free receive buffers. If there are none, the signal is raised once one is returned.
     fn buffers_free_or_notify(&mut self) -> usize;
 
-    /// Gives back what a burst has left: the memory of lists, and of receive buffers that were not needed since the last
-    /// call. Returns whether a later call can give back more.
+    /// Gives back what a burst has left: the memory of lists, and of receive buffers that were not needed since the
+    /// last call. Returns whether a later call can give back more.
     fn trim(&mut self) -> bool {
         false
     }

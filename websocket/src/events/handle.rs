@@ -93,9 +93,9 @@ impl<H: EventHandler> EventHandle<H> {
     ///
     /// While the outbound queue is [full](EventSocket::is_full), calls wait, as messages do, up to
     /// [`posted_calls_max`](crate::WebSocketConfig::posted_calls_max) of them. The answers of
-    /// [spawned](EventSocket::spawn) work are not refused, because messages wait too, but count. A
-    /// [pause](EventSocket::pause) does not hold calls. Those that wait when a close frame becomes due or the connection
-    /// ends are dropped.
+    /// [spawned](EventSocket::spawn) work count, and are not refused, because messages wait too. A
+    /// [pause](EventSocket::pause) does not hold calls. Those that wait when a close frame becomes due or the
+    /// connection ends are dropped.
     ///
     /// # Errors
     /// [`Error::TooManyCalls`]: the peer reads more slowly than calls are posted. [`Error::Closed`] once the connection

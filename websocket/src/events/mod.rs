@@ -2,9 +2,9 @@
 //!
 //! The same engine, upgrade, hub, deadlines and limits as those of async handlers. A connection is a record in a table
 //! of its thread ([`table`]): the application's state, and the session as the data that is left of it between messages.
-//! `record` is the life of one connection, `flow` what a call leaves to be done after it, `socket`, `rooms` and
-//! `about` what the application sees during a call, `handle` the way back for work that runs elsewhere. Where a thread has no tables, a
-//! task serves the record (`serve`).
+//! `record` is the life of one connection, `flow` what a call leaves to be done after it, `socket`, `rooms` and `about`
+//! what the application sees during a call, `handle` the way back for work that runs elsewhere. Where a thread has no
+//! tables, a task serves the record (`serve`).
 
 mod close_event;
 mod flow;

@@ -129,8 +129,8 @@ impl<H: EventHandler> EventSocket<'_, H> {
         self.flow.has(FULL)
     }
 
-    /// Returns whether nothing more can be sent: a close frame of ours is due or queued, of this or of another sender, or
-    /// the connection is closed.
+    /// Returns whether nothing more can be sent: a close frame of ours is due or queued, whoever sends it, or the
+    /// connection is closed.
     pub fn is_finished(&self) -> bool {
         self.flow.has(CLOSING) || self.around.sender.is_finished()
     }

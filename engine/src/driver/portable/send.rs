@@ -31,7 +31,7 @@ impl Unsent {
         number
     }
 
-    /// Gives the memory of numbers back that are free, from the last one down. Returns whether it is still that of many.
+    /// Gives the memory of numbers back that are free, from the last one down. Returns whether many are left.
     pub(super) fn trim(&mut self) -> bool {
         while self.batches.last().is_some_and(Option::is_none) {
             self.batches.pop();
