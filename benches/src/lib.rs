@@ -12,6 +12,7 @@ pub mod buffers;
 pub mod churn;
 pub mod compressed;
 pub mod config;
+pub mod cores;
 pub mod cpu;
 pub mod deflate;
 pub mod echo;

@@ -36,6 +36,9 @@ pub struct Conditions {
     pub load_average: String,
     /// The command line.
     pub command: String,
+    /// Distance of near cores in ns, if it was given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub near_ns: Option<f64>,
 }
 
 impl Conditions {
@@ -69,6 +72,8 @@ impl Conditions {
                 *before = format!("{before}; {now}");
             }
         }
+        let given = [self.near_ns, later.near_ns].into_iter().flatten();
+        self.near_ns = given.reduce(f64::min);
         Ok(())
     }
 
@@ -87,6 +92,7 @@ impl Conditions {
             open_files: open_files(),
             load_average: file("/proc/loadavg").split(' ').take(3).collect::<Vec<_>>().join(" "),
             command: command(env::args()),
+            near_ns: None,
         }
     }
 

@@ -36,6 +36,13 @@ In the row of clients the roles are exchanged: *client µs* is the time of the c
 server.
 ";
 
+/// Explanation of the distance of the cores, where it was measured.
+const CORES: &str = "\
+*Cores ns* is the time in which a cache line goes from the server's core to that of the load and back, before or after the run, whichever is
+longer. *Far* means more than 1.5 times the shortest of the measurement, which slows down everything that is copied. A run with far cores
+counts only for a server without a run with near ones, and a ratio between the two is marked.
+";
+
 /// Explanation of the cases with JSON.
 const JSON: &str = "
 The messages are text with characters of one to four bytes, which every server checks for UTF-8. Compression is permessage-deflate in both
@@ -54,6 +61,9 @@ pub fn page(results: &Results, pictures: &[Picture], has_notes: bool) -> String 
     out += &aims(results, has_notes);
     out += "\n## Results\n\n";
     out += LEGEND;
+    if results.runs.iter().any(|run| run.cores_ns.is_some()) {
+        out += CORES;
+    }
     let rows: BTreeSet<u8> = CASES.iter().map(|case| case.row).collect();
     for row in rows {
         out += &row_section(results, row, pictures);
@@ -147,8 +157,10 @@ mod tests {
         ] {
             assert!(page.contains(text), "{text} in:\n{page}");
         }
-        assert!(!page.contains("notes.md") && !page.contains("### 2."));
-        assert!(super::page(&results, &[], true).contains("(notes.md)"));
+        assert!(!page.contains("notes.md") && !page.contains("### 2.") && !page.contains("*Cores ns*"));
+        results.runs[0].cores_ns = Some([55.0, 56.0]);
+        let page = super::page(&results, &[], true);
+        assert!(page.contains("(notes.md)") && page.contains("*Cores ns*"));
     }
 
     #[test]
