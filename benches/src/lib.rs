@@ -28,6 +28,7 @@ pub mod idle;
 pub mod load;
 pub mod matrix;
 pub mod measure;
+pub mod output;
 pub mod payload;
 pub mod replies;
 pub mod report;

@@ -4,7 +4,9 @@
 #[expect(dead_code, reason = "only the path of the program is needed")]
 mod example;
 
-use std::process::{Command, Output};
+use std::io;
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{Command, Output, Stdio};
 
 use example::program;
 
@@ -89,4 +91,14 @@ fn a_client_that_cannot_connect_says_so() {
     let output = idle(&["client", "127.0.0.1:1", "1", "1"]);
     assert!(!output.status.success());
     assert!(String::from_utf8_lossy(&output.stderr).contains("a client has 4 arguments"));
+}
+
+#[test]
+fn a_reader_that_has_gone_ends_it_quietly() {
+    let (reader, writer) = io::pipe().unwrap();
+    drop(reader);
+    let mut command = Command::new(program("idle"));
+    command.args(["--connections", "10"]).stdout(writer).stderr(Stdio::piped());
+    let output = command.spawn().unwrap().wait_with_output().unwrap();
+    assert_eq!((output.status.signal(), output.stderr), (Some(libc::SIGPIPE), Vec::new()));
 }

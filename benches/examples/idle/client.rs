@@ -24,6 +24,7 @@ use socket2::SockAddr;
 use tidegate_benches::error::LoadError;
 use tidegate_benches::fleet::{Exchange, Fleet, Lines, Plan};
 use tidegate_benches::handshake::Upgrade;
+use tidegate_benches::outln;
 
 use crate::Outcome;
 
@@ -198,17 +199,17 @@ pub fn serve(arguments: &[String]) -> Outcome<()> {
     let mut fleet = match Fleet::new(plan) {
         Ok(fleet) => fleet,
         Err(error) => {
-            println!("failed {error}");
+            outln!("failed {error}");
             return Ok(());
         }
     };
-    println!("done");
+    outln!("done");
     for command in std::io::stdin().lines() {
         let command = command?;
         let done = match command.split_once(' ').unwrap_or((&command, "")) {
             ("open", upto) => {
                 let progress = &mut |open| {
-                    println!("progress {open}");
+                    outln!("progress {open}");
                     Ok(())
                 };
                 fleet.open(upto.parse()?, progress).map(|()| String::new())
@@ -219,9 +220,9 @@ pub fn serve(arguments: &[String]) -> Outcome<()> {
             _ => break,
         };
         match done {
-            Ok(answer) => println!("done {answer}"),
+            Ok(answer) => outln!("done {answer}"),
             Err(error) => {
-                println!("failed {error}");
+                outln!("failed {error}");
                 break;
             }
         }

@@ -23,6 +23,7 @@ use tidegate_benches::cpu::Shares;
 use tidegate_benches::heap::Heap;
 use tidegate_benches::idle::memory;
 use tidegate_benches::socket::raise_file_limit;
+use tidegate_benches::{errln, outln};
 
 use client::{Client, NEWS};
 use options::{Options, refuse};
@@ -74,7 +75,7 @@ fn main() -> Outcome<()> {
     let begin = Instant::now();
     let unix = options.given("--unix").map(|_| format!("@tidegate-idle-{}", std::process::id()));
     let (running, hub) = server::start(&options, layout.workers, layout.backlog, unix.as_deref())?;
-    println!("serving on {}", running.summary());
+    outln!("serving on {}", running.summary());
     report::workers(&running, begin.elapsed(), &before_start, &Reading::now()?);
     let address = match unix {
         Some(name) => name,
@@ -84,7 +85,7 @@ fn main() -> Outcome<()> {
     measure(&running, &mut client, &layout, hub.as_ref())?;
     client.end()?;
     let ended = running.shutdown(Shutdown::default());
-    println!("shut down: {} drained, {} reset", ended.drained, ended.forced);
+    outln!("shut down: {} drained, {} reset", ended.drained, ended.forced);
     Ok(())
 }
 
@@ -146,7 +147,7 @@ fn measure(running: &Running, client: &mut Client, layout: &Layout, hub: Option<
     } else {
         client.open(active, &mut |_| Ok(()))?;
         let trips = client.active(active)?;
-        println!("round trips of {active} active WebSockets alone: {trips}");
+        outln!("round trips of {active} active WebSockets alone: {trips}");
         Some(trips)
     };
     open(client, layout.connections, active)?;
@@ -154,15 +155,15 @@ fn measure(running: &Running, client: &mut Client, layout: &Layout, hub: Option<
     report::memory("when open", open, &before, &Reading::settled()?);
     let begin = Instant::now();
     client.ping()?;
-    println!("each answered a ping, all within {:.2} s", begin.elapsed().as_secs_f64());
+    outln!("each answered a ping, all within {:.2} s", begin.elapsed().as_secs_f64());
     let settled = Reading::settled()?;
     report::memory("after each answered a ping", open, &before, &settled);
     report::parts(running, open, &before, &settled);
-    println!("  the client process takes {} bytes each", memory::user(client.pid())? / open.max(1));
+    outln!("  the client process takes {} bytes each", memory::user(client.pid())? / open.max(1));
     if let Some(alone) = alone {
         let trips = client.active(active)?;
-        println!("round trips of {active} active WebSockets beside the idle ones: {trips}");
-        println!("  their p99 is {:.2} of that alone", trips.p99.as_secs_f64() / alone.p99.as_secs_f64());
+        outln!("round trips of {active} active WebSockets beside the idle ones: {trips}");
+        outln!("  their p99 is {:.2} of that alone", trips.p99.as_secs_f64() / alone.p99.as_secs_f64());
     }
     if let Some(hub) = hub {
         client.begin_receiving()?;
@@ -170,7 +171,7 @@ fn measure(running: &Running, client: &mut Client, layout: &Layout, hub: Option<
         hub.broadcast(NEWS).try_queue()?;
         client.finish_receiving()?;
         let time = begin.elapsed().as_secs_f64();
-        println!("broadcast to {} WebSockets received in {time:.3} s, {:.0} per second", hub.len(), open as f64 / time);
+        outln!("broadcast to {} WebSockets received in {time:.3} s, {:.0} per second", hub.len(), open as f64 / time);
     }
     Ok(())
 }
@@ -183,7 +184,7 @@ fn open(client: &mut Client, connections: usize, already: usize) -> Outcome<()> 
         let left = memory::available()?;
         let rate = (open.saturating_sub(already)) as f64 / begin.elapsed().as_secs_f64();
         let time = begin.elapsed().as_secs_f64();
-        eprintln!("{open} open after {time:.1} s, {rate:.0} per second, {} MiB of memory left", left >> 20);
+        errln!("{open} open after {time:.1} s, {rate:.0} per second, {} MiB of memory left", left >> 20);
         if left < MEMORY_LEFT_MIN {
             return Err(format!("{open} are open, and only {} MiB of memory are left", left >> 20).into());
         }
@@ -191,11 +192,11 @@ fn open(client: &mut Client, connections: usize, already: usize) -> Outcome<()> 
     })?;
     let time = begin.elapsed();
     let opened = connections - already;
-    println!("opened {opened} in {:.2} s, {:.0} per second", time.as_secs_f64(), opened as f64 / time.as_secs_f64());
+    outln!("opened {opened} in {:.2} s, {:.0} per second", time.as_secs_f64(), opened as f64 / time.as_secs_f64());
     let each = |time: Duration| time.as_secs_f64() * 1e6 / opened.max(1) as f64;
     let server = Shares::of(std::process::id())?.since(server_before);
     let client = Shares::of(client.pid())?.since(client_before);
-    println!(
+    outln!(
         "  processor time each: server {:.1} µs and {:.1} µs in the kernel, client {:.1} µs and {:.1} µs in the kernel",
         each(server.user),
         each(server.kernel),

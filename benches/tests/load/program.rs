@@ -2,7 +2,8 @@
 
 use std::io::{self, Read as _, Write as _};
 use std::net::SocketAddr;
-use std::process::{Command, Output};
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{Command, Output, Stdio};
 
 use tidegate_benches::report;
 
@@ -91,5 +92,20 @@ fn the_exit_code_is_64_for_wrong_options() {
     ];
     for words in mistakes {
         assert_eq!(fails(address, words), (Some(64), true), "{words:?}");
+    }
+}
+
+#[test]
+fn a_reader_that_has_gone_ends_a_program_quietly() {
+    let address = server(websocket_echo).to_string();
+    let load = ["--addr", &address, "--connections", "1", "--seconds", "0.1", "--warmup", "0"];
+    for (program, words) in [(env!("CARGO_BIN_EXE_load"), &load[..]), (env!("CARGO_BIN_EXE_bench"), &["--list"])] {
+        let (reader, writer) = io::pipe().unwrap();
+        drop(reader);
+        let child = Command::new(program).args(words).stdout(writer).stderr(Stdio::piped()).spawn().unwrap();
+        let output = child.wait_with_output().unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.signal(), Some(libc::SIGPIPE), "{words:?}: {}: {errors}", output.status);
+        assert!(!errors.contains("panicked"), "{words:?}: {errors}");
     }
 }

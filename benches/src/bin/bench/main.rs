@@ -21,6 +21,7 @@ use tidegate_benches::matrix::results::{Results, UWEBSOCKETS};
 use tidegate_benches::matrix::server::{Part, Server};
 use tidegate_benches::matrix::site;
 use tidegate_benches::matrix::table::{growth, of_case};
+use tidegate_benches::{errln, outln};
 
 const OPTIONS: &[Opt] = &[
     Opt::value(
@@ -56,7 +57,7 @@ fn main() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            eprintln!("bench: {error}");
+            errln!("bench: {error}");
             ExitCode::from(64)
         }
     }
@@ -80,12 +81,12 @@ fn run() -> Result<bool, Failure> {
             let servers = servers(&args)?;
             let cases = cases(&args)?;
             if args.has("list") {
-                servers.iter().for_each(|server| println!("server {}", server.entrant.name));
-                cases.iter().for_each(|case| println!("case {} (row {}): {}", case.id, case.row, case.title));
-                println!("{}", plan(&args, &servers, &cases)?);
+                servers.iter().for_each(|server| outln!("server {}", server.entrant.name));
+                cases.iter().for_each(|case| outln!("case {} (row {}): {}", case.id, case.row, case.title));
+                outln!("{}", plan(&args, &servers, &cases)?);
                 return Ok(true);
             }
-            println!("{}", plan(&args, &servers, &cases)?);
+            outln!("{}", plan(&args, &servers, &cases)?);
             measure(&args, &servers, &cases)?
         }
     };
@@ -109,7 +110,7 @@ fn servers(args: &Args) -> Result<Vec<Server>, Failure> {
             // A command on the command line takes precedence over the built-in one.
             !(peer.entrant.name == UWEBSOCKETS && args.has("uwebsockets"))
         })),
-        Err(why) => eprintln!("bench: continuing without peers: {why}"),
+        Err(why) => errln!("bench: continuing without peers: {why}"),
     }
     if servers.iter().all(|server| server.entrant.name != UWEBSOCKETS) {
         servers.push(Server::absent(
@@ -175,7 +176,7 @@ fn measure(args: &Args, servers: &[Server], cases: &[&'static Case]) -> Result<R
         effort.repeats_until = effort.deadline.checked_sub(left).unwrap_or(begun);
         effort.measure(&bench, servers, case, &mut results, |run| {
             if args.has("verbose") {
-                eprintln!("{}", serde_json::to_string(run).unwrap_or_default());
+                errln!("{}", serde_json::to_string(run).unwrap_or_default());
             }
         });
         print_case(&results, case);
@@ -183,7 +184,7 @@ fn measure(args: &Args, servers: &[Server], cases: &[&'static Case]) -> Result<R
             report::save(&results, folder)?;
         }
     }
-    println!("\nmeasured {} runs in {:.1} minutes", results.runs.len(), begun.elapsed().as_secs_f64() / 60.0);
+    outln!("\nmeasured {} runs in {:.1} minutes", results.runs.len(), begun.elapsed().as_secs_f64() / 60.0);
     Ok(results)
 }
 
@@ -242,23 +243,23 @@ fn bench(args: &Args) -> Result<Bench, Failure> {
 }
 
 fn print_case(results: &Results, case: &Case) {
-    println!("\n{} ({}, row {})\n{}", case.title, case.id, case.row, of_case(results, case).text());
+    outln!("\n{} ({}, row {})\n{}", case.title, case.id, case.row, of_case(results, case).text());
 }
 
 /// Prints the table over connections, the aims, the conditions and the failures.
 fn print_end(results: &Results) {
     if CASES.iter().any(|case| case.row == 9 && results.has(case)) {
-        println!("\nServer time per message by connections, 64 B (row 9)\n{}", growth(results).text());
+        outln!("\nServer time per message by connections, 64 B (row 9)\n{}", growth(results).text());
     }
     let judgements = judge(results);
-    println!("\nAims\n{}\n{}\n", bars_table(&judgements).text().replace("**", ""), summary(&judgements));
+    outln!("\nAims\n{}\n{}\n", bars_table(&judgements).text().replace("**", ""), summary(&judgements));
     for (name, value) in results.conditions.lines() {
-        println!("  {name}: {value}");
+        outln!("  {name}: {value}");
     }
     if let Some(distances) = results.distances() {
-        println!("  Distance of the cores: {distances}");
+        outln!("  Distance of the cores: {distances}");
     }
     for run in results.own_failures() {
-        println!("FAILED: {} in {}, round {}", run.server, run.case, run.round);
+        outln!("FAILED: {} in {}, round {}", run.server, run.case, run.round);
     }
 }
