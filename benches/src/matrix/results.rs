@@ -310,6 +310,7 @@ pub(crate) mod samples {
 mod tests {
     use super::samples::{add, results};
     use super::*;
+    use crate::matrix::conditions::Measurement;
 
     fn case(id: &str) -> &'static Case {
         Case::named(id).unwrap()
@@ -384,12 +385,12 @@ mod tests {
         ]);
         let mut later = samples::results(&[("echo-64", "inline", Group::Ours, 200.0, 4.0, true)]);
         add(&mut later, "echo-64", "yawc", Group::Peer, Outcome::Failed("reset".into()));
-        later.conditions.command = "again".into();
+        later.conditions.measurements.push(Measurement { command: "again".into(), ..Measurement::default() });
         results.join(later).unwrap();
         assert_eq!(results.figures(case("echo-64"), "inline").unwrap().rate, 200.0);
         assert!(results.figures(case("echo-64"), "axum").is_none() && results.servers.len() == 3);
         assert_eq!(results.figures(case("echo-512"), "inline").unwrap().rate, 300.0);
-        assert!(results.conditions.command.ends_with("; again"));
+        assert_eq!(results.conditions.measurements[0].command, "again");
         let mut elsewhere = samples::results(&[]);
         elsewhere.conditions.kernel = "2.6".into();
         assert!(results.join(elsewhere).unwrap_err().contains("kernel"));

@@ -16,7 +16,7 @@ use tidegate_benches::matrix::case::{CASES, Case, Kind};
 use tidegate_benches::matrix::conditions::Conditions;
 use tidegate_benches::matrix::effort::Effort;
 use tidegate_benches::matrix::measure::Bench;
-use tidegate_benches::matrix::page::summary;
+use tidegate_benches::matrix::page::{condition_lines, measurements, summary};
 use tidegate_benches::matrix::results::{Results, UWEBSOCKETS};
 use tidegate_benches::matrix::server::{Part, Server};
 use tidegate_benches::matrix::site;
@@ -179,6 +179,10 @@ fn measure(args: &Args, servers: &[Server], cases: &[&'static Case]) -> Result<R
                 errln!("{}", serde_json::to_string(run).unwrap_or_default());
             }
         });
+        let distances = results.distances();
+        if let Some(measurement) = results.conditions.measurements.last_mut() {
+            measurement.cores = distances.unwrap_or_default();
+        }
         print_case(&results, case);
         if let Some(folder) = &folder {
             report::save(&results, folder)?;
@@ -253,11 +257,11 @@ fn print_end(results: &Results) {
     }
     let judgements = judge(results);
     outln!("\nAims\n{}\n{}\n", bars_table(&judgements).text().replace("**", ""), summary(&judgements));
-    for (name, value) in results.conditions.lines() {
+    for (name, value) in condition_lines(&results.conditions) {
         outln!("  {name}: {value}");
     }
-    if let Some(distances) = results.distances() {
-        outln!("  Distance of the cores: {distances}");
+    if let Some(measurements) = measurements(&results.conditions) {
+        outln!("\nMeasurements\n{}", measurements.text());
     }
     for run in results.own_failures() {
         outln!("FAILED: {} in {}, round {}", run.server, run.case, run.round);
