@@ -34,13 +34,21 @@ fn every_web_socket_answers_in_each_style() {
     }
 }
 
+/// Short windows for the active ones.
+const WINDOWS: [&str; 4] = ["--windows", "3", "--window-seconds", "0.02"];
+
 #[test]
 fn active_ones_are_measured_alone_and_beside_the_idle_ones() {
-    let text = printed(&["--connections", "300", "--active", "10", "--handlers", "inline"]);
-    for place in ["alone: ", "beside the idle ones: "] {
-        assert!(text.contains(&format!("round trips of 10 active WebSockets {place}2000 of them, p50 ")), "{text}");
+    let arguments = ["--connections", "300", "--active", "10", "--handlers", "inline"];
+    let text = printed(&[&arguments[..], &WINDOWS].concat());
+    for place in ["alone", "beside the idle ones"] {
+        let (_, after) = text.split_once(&format!("round trips of 10 active WebSockets {place}, ")).unwrap();
+        let lines: Vec<&str> = after.lines().take(5).collect();
+        assert_eq!(lines[0], "3 windows of 0.02 s:");
+        assert!(lines[1..4].iter().all(|line| line.contains(" per second, p50 ")), "{text}");
+        assert!(lines[4].starts_with("  medians: ") && lines[4].contains(", p99 "), "{text}");
     }
-    assert!(text.contains("opened 290 in ") && text.contains("  their p99 is "), "{text}");
+    assert!(text.contains("opened 290 in ") && text.contains("  their median p99 is "), "{text}");
 }
 
 #[test]
@@ -54,7 +62,7 @@ fn a_broadcast_reaches_all() {
 
 #[test]
 fn unix_domain_sockets_serve_too() {
-    let text = printed(&["--connections", "300", "--unix", "--active", "10", "--broadcast"]);
+    let text = printed(&[&["--connections", "300", "--unix", "--active", "10", "--broadcast"], &WINDOWS[..]].concat());
     assert!(text.contains("opened 290 in ") && text.contains("broadcast to 300 WebSockets received in "), "{text}");
 }
 
@@ -69,6 +77,8 @@ fn unknown_styles_and_sizes_are_refused() {
     for (option, value, answer) in [
         ("--style", "event", "invalid value \"event\" for --style: must be async, boxed or events"),
         ("--future-bytes", "4000", "--future-bytes 4000 must be 0, 1024, 4096 or 16384"),
+        ("--windows", "0", "invalid value \"0\" for --windows: must be 1 to 100"),
+        ("--window-seconds", "61", "invalid value \"61\" for --window-seconds: must be 0.01 to 60"),
     ] {
         let output = idle(&["--connections", "1", option, value]);
         let errors = String::from_utf8_lossy(&output.stderr);

@@ -10,11 +10,14 @@
 
 mod client;
 mod report;
+mod round_trips;
 mod server;
 
 #[path = "../../../examples/support/options.rs"]
 mod options;
 
+use std::fmt::Display;
+use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use tidegate::engine::{EngineKind, Running};
@@ -28,6 +31,7 @@ use tidegate_benches::{errln, outln};
 use client::{Client, NEWS};
 use options::{Options, refuse};
 use report::Reading;
+use round_trips::Windows;
 
 #[global_allocator]
 static HEAP: Heap = Heap::new();
@@ -63,6 +67,8 @@ fn main() -> Outcome<()> {
             ("--style async|boxed|events", "async", "how the handler is written; boxed is async and boxes its work"),
             ("--future-bytes 0|1024|4096|16384", "0", "memory that the handler needs for a message"),
             ("--active N", "0", "WebSockets that exchange messages, before and while the others are idle"),
+            ("--windows N", "5", "windows of time in which the active ones are measured, each before and while"),
+            ("--window-seconds S", "2", "time of such a window"),
             ("--broadcast", "", "send one message to all of them"),
             ("--workers N", "0", "workers of the server; 0 is as many as the file tables require"),
             ("--client-threads N", "0", "threads of the client; 0 is one per core"),
@@ -93,6 +99,7 @@ fn main() -> Outcome<()> {
 struct Layout {
     connections: usize,
     active: usize,
+    windows: Windows,
     workers: usize,
     backlog: usize,
     client_threads: usize,
@@ -126,8 +133,19 @@ impl Layout {
             0 => cores,
             given => given,
         };
-        Ok(Self { connections, active: options.value("--active"), workers, backlog, client_threads, opening })
+        let active = options.value("--active");
+        let windows = Windows {
+            count: options.value_with("--windows", |text| within(text, [1, 100])),
+            time: Duration::from_secs_f64(options.value_with("--window-seconds", |text| within(text, [0.01, 60.0]))),
+        };
+        Ok(Self { connections, active, windows, workers, backlog, client_threads, opening })
     }
+}
+
+/// Parses a number from `least` to `most`.
+fn within<T: FromStr<Err: Display> + PartialOrd + Display>(text: &str, [least, most]: [T; 2]) -> Result<T, String> {
+    let value: T = text.parse().map_err(|error: T::Err| error.to_string())?;
+    if least <= value && value <= most { Ok(value) } else { Err(format!("must be {least} to {most}")) }
 }
 
 /// Returns how many connections can be planned for the file table of a worker. The system spreads clients over the
@@ -146,9 +164,7 @@ fn measure(running: &Running, client: &mut Client, layout: &Layout, hub: Option<
         None
     } else {
         client.open(active, &mut |_| Ok(()))?;
-        let trips = client.active(active)?;
-        outln!("round trips of {active} active WebSockets alone: {trips}");
-        Some(trips)
+        Some(layout.windows.measure(client, active, "alone")?)
     };
     open(client, layout.connections, active)?;
     let open: u64 = running.stats().iter().map(|stats| stats.connections).sum();
@@ -161,9 +177,9 @@ fn measure(running: &Running, client: &mut Client, layout: &Layout, hub: Option<
     report::parts(running, open, &before, &settled);
     outln!("  the client process takes {} bytes each", memory::user(client.pid())? / open.max(1));
     if let Some(alone) = alone {
-        let trips = client.active(active)?;
-        outln!("round trips of {active} active WebSockets beside the idle ones: {trips}");
-        outln!("  their p99 is {:.2} of that alone", trips.p99.as_secs_f64() / alone.p99.as_secs_f64());
+        let beside = layout.windows.measure(client, active, "beside the idle ones")?;
+        let p99 = beside.p99.as_secs_f64() / alone.p99.as_secs_f64();
+        outln!("  their median p99 is {p99:.2} of that alone, their rate {:.2}", beside.per_s / alone.per_s);
     }
     if let Some(hub) = hub {
         client.begin_receiving()?;
