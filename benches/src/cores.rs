@@ -10,11 +10,14 @@ use std::{io, thread};
 use crate::cpu;
 
 /// Round trips of a batch, and the number of batches. Their median counts, because other work on a core only reaches
-/// some batches. All of them take about a millisecond between near cores, and a few between far ones.
-const ROUND_TRIPS: u32 = 1_000;
-const BATCHES: usize = 15;
+/// some batches. All of them take about a millisecond between near cores, and five between far ones.
+const ROUND_TRIPS: u32 = 200;
+const BATCHES: usize = 75;
 
-/// The longest time for all batches. Other work can keep one of the cores for any time.
+/// The batches that must be complete if other work keeps one of the cores for most of the time.
+const BATCHES_MIN: usize = 15;
+
+/// The longest time for all batches.
 const TIME_MAX: Duration = Duration::from_millis(200);
 
 /// Reads of the line between two looks at the clock.
@@ -31,13 +34,17 @@ pub fn distance_ns(cores: [usize; 2]) -> io::Result<f64> {
     }
     let line = Line { value: AtomicU32::new(0), deadline: Instant::now() + TIME_MAX };
     let (answered, batches) = thread::scope(|scope| {
-        let answered = scope.spawn(|| cpu::pin(answering).and_then(|()| line.answer()));
-        let asked = scope.spawn(|| cpu::pin(asking).and_then(|()| line.ask()));
+        let answered = scope.spawn(|| cpu::pin(answering).map(|()| line.answer()));
+        let asked = scope.spawn(|| cpu::pin(asking).map(|()| line.ask()));
         (answered.join(), asked.join())
     });
     let panicked = |_| io::Error::other("a thread that measures the distance of the cores panicked");
     answered.map_err(panicked)??;
-    Ok(median(batches.map_err(panicked)??))
+    let batches = batches.map_err(panicked)??;
+    if batches.len() < BATCHES_MIN {
+        return Err(io::Error::new(io::ErrorKind::TimedOut, "other work keeps the cores busy"));
+    }
+    Ok(median(batches))
 }
 
 /// The cache line that goes to and fro. Processors fetch lines in pairs, so it has two to itself.
@@ -48,41 +55,45 @@ struct Line {
 }
 
 impl Line {
-    /// Writes odd values and waits for the even ones after them. Returns nanoseconds per round trip, for each batch.
-    fn ask(&self) -> io::Result<Vec<f64>> {
+    /// Writes odd values and waits for the even ones after them. Returns nanoseconds per round trip for each batch that
+    /// was complete in time.
+    fn ask(&self) -> Vec<f64> {
         let (mut batches, mut value) = (Vec::with_capacity(BATCHES), 0);
-        for _ in 0..BATCHES {
+        while batches.len() < BATCHES {
             let begun = Instant::now();
             for _ in 0..ROUND_TRIPS {
                 self.value.store(value + 1, Ordering::Release);
                 value += 2;
-                self.wait_for(value)?;
+                if !self.becomes(value) {
+                    return batches;
+                }
             }
             batches.push(begun.elapsed().as_nanos() as f64 / f64::from(ROUND_TRIPS));
         }
-        Ok(batches)
+        batches
     }
 
-    /// Waits for each odd value and writes the even one after it.
-    fn answer(&self) -> io::Result<()> {
+    /// Waits for each odd value and writes the even one after it, while there is time.
+    fn answer(&self) {
         for asked in 0..BATCHES as u32 * ROUND_TRIPS {
-            self.wait_for(2 * asked + 1)?;
+            if !self.becomes(2 * asked + 1) {
+                return;
+            }
             self.value.store(2 * asked + 2, Ordering::Release);
         }
-        Ok(())
     }
 
-    /// Reads the line until it has the value. There is no hint to the processor between two reads: on a virtual machine
-    /// it can give the core to the host.
-    fn wait_for(&self, value: u32) -> io::Result<()> {
+    /// Reads the line until it has the value. Returns whether it had it in time. There is no hint to the processor
+    /// between two reads: on a virtual machine it can give the core to the host.
+    fn becomes(&self, value: u32) -> bool {
         let mut reads = 0_u32;
         while self.value.load(Ordering::Acquire) != value {
             reads += 1;
             if reads.is_multiple_of(READS_PER_LOOK) && Instant::now() >= self.deadline {
-                return Err(io::Error::new(io::ErrorKind::TimedOut, "other work keeps the cores busy"));
+                return false;
             }
         }
-        Ok(())
+        true
     }
 }
 

@@ -68,7 +68,9 @@ impl Bench {
         let distance = || if server.part(case) == Part::Takes { self.distance_ns() } else { None };
         let before = distance();
         let outcome = self.measure(server, case)?;
-        let cores_ns = before.zip(distance()).map(|(before, after)| [before, after]);
+        let after = distance();
+        // Other work can prevent one of the two.
+        let cores_ns = before.or(after).zip(after.or(before)).map(|(before, after)| [before, after]);
         Some(Run { case: case.id.to_owned(), server: server.entrant.name.clone(), round, cores_ns, outcome })
     }
 
