@@ -72,6 +72,7 @@ fn run() -> Result<bool, Failure> {
             for later in args.all("join") {
                 results.join(serde_json::from_str(&fs::read_to_string(later)?)?)?;
             }
+            results.conditions.near_ns = near_ns(&args)?.or(results.conditions.near_ns);
             for case in CASES.iter().filter(|case| results.has(case)) {
                 print_case(&results, case);
             }
@@ -164,8 +165,7 @@ fn measure(args: &Args, servers: &[Server], cases: &[&'static Case]) -> Result<R
     let budget = args.within("budget", f64::from(u32::MAX), [0.0, f64::from(u32::MAX)])?;
     let mut effort = effort(args, begun + Duration::from_secs_f64(budget))?;
     let folder: Option<PathBuf> = args.optional("report")?;
-    let near_ns = args.has("near").then(|| args.within("near", 1.0, [1.0, 1e6])).transpose()?;
-    let conditions = Conditions { near_ns, ..Conditions::here() };
+    let conditions = Conditions { near_ns: near_ns(args)?, ..Conditions::here() };
     let entrants = servers.iter().map(|server| server.entrant.clone()).collect();
     let mut results = Results { conditions, servers: entrants, runs: Vec::new() };
     let rounds = effort.rounds;
@@ -194,6 +194,11 @@ fn measure(args: &Args, servers: &[Server], cases: &[&'static Case]) -> Result<R
 
 fn rounds(args: &Args) -> Result<u32, Failure> {
     Ok(args.within("rounds", if args.has("short") { 1 } else { 3 }, [1, 100])?)
+}
+
+/// Returns the distance of near cores, if it is given.
+fn near_ns(args: &Args) -> Result<Option<f64>, Failure> {
+    Ok(args.has("near").then(|| args.within("near", 1.0, [1.0, 1e6])).transpose()?)
 }
 
 /// Returns how often servers run, and until when.
