@@ -31,22 +31,38 @@ impl<'o> BitWriter<'o> {
     }
 
     /// Appends up to 56 bits. All above `len` are 0.
-    ///
-    /// Whole words are stored, of which the next ones overwrite the open byte. So there is no branch that depends on the
-    /// number of bits: the processor could not foresee it.
     #[inline(always)]
     pub(super) fn put(&mut self, bits: u64, len: u32) {
-        debug_assert!(len <= PUT_BITS_MAX && bits >> len == 0);
-        let OpenByte { bits, len } =
-            OpenByte { bits: self.open.bits | bits << self.open.len, len: self.open.len + len };
-        // The modulus changes nothing. It spares a check of the bounds.
-        let begin = self.staged_bytes % STAGED_BYTES;
-        self.staged[begin..begin + size_of::<u64>()].copy_from_slice(&bits.to_le_bytes());
-        self.open = OpenByte { bits: bits >> (len & !7), len: len & 7 };
-        self.staged_bytes = begin + len as usize / 8;
-        if self.staged_bytes >= STAGED_BYTES {
-            self.append_staged();
+        (self.open, self.staged_bytes) = self.stage(self.open, self.staged_bytes, bits, len);
+    }
+
+    /// Appends bits, each time up to 56, with their number.
+    #[inline(always)]
+    pub(super) fn put_all(&mut self, all: impl Iterator<Item = (u64, u32)>) {
+        let (mut open, mut at) = (self.open, self.staged_bytes);
+        for (bits, len) in all {
+            (open, at) = self.stage(open, at, bits, len);
         }
+        (self.open, self.staged_bytes) = (open, at);
+    }
+
+    /// Adds bits behind the open byte, which is to be staged at `at`. Returns the next open byte and its place.
+    ///
+    /// A whole word is stored, of which the next one overwrites the open byte. So there is no branch that depends on the
+    /// number of bits: the processor could not foresee it.
+    #[inline(always)]
+    fn stage(&mut self, open: OpenByte, at: usize, bits: u64, len: u32) -> (OpenByte, usize) {
+        debug_assert!(len <= PUT_BITS_MAX && bits >> len == 0);
+        let (bits, len) = (open.bits | bits << open.len, open.len + len);
+        // The modulus changes nothing. It spares a check of the bounds.
+        let at = at % STAGED_BYTES;
+        self.staged[at..at + size_of::<u64>()].copy_from_slice(&bits.to_le_bytes());
+        let (open, end) = (OpenByte { bits: bits >> (len & !7), len: len & 7 }, at + len as usize / 8);
+        if end < STAGED_BYTES {
+            return (open, end);
+        }
+        self.append_staged(end);
+        (open, 0)
     }
 
     /// Appends an empty stored block without its last four bytes, which ends a message (RFC 7692 section 7.2.1).
@@ -58,7 +74,7 @@ impl<'o> BitWriter<'o> {
     /// Appends a stored block (RFC 1951 section 3.2.4) of up to 65,535 bytes.
     pub(super) fn put_stored_block(&mut self, bytes: &[u8]) {
         self.put_end_of_message();
-        self.append_staged();
+        self.append_staged(self.staged_bytes);
         let len = bytes.len() as u16;
         self.out.extend_from_slice(&len.to_le_bytes());
         self.out.extend_from_slice(&(!len).to_le_bytes());
@@ -72,13 +88,13 @@ impl<'o> BitWriter<'o> {
 
     /// Returns the bits that do not fill a byte.
     pub(super) fn finish(mut self) -> OpenByte {
-        self.append_staged();
+        self.append_staged(self.staged_bytes);
         self.open
     }
 
     #[inline(never)]
-    fn append_staged(&mut self) {
-        self.out.extend_from_slice(&self.staged[..self.staged_bytes]);
+    fn append_staged(&mut self, len: usize) {
+        self.out.extend_from_slice(&self.staged[..len]);
         self.staged_bytes = 0;
     }
 }

@@ -136,10 +136,7 @@ impl Symbols {
         distances: &[Code; DISTANCE_SYMBOLS],
         writer: &mut BitWriter<'_>,
     ) {
-        for item in &self.list[..self.count] {
-            let (bits, len) = item.bits(literals, distances);
-            writer.put(bits, len);
-        }
+        writer.put_all(self.list[..self.count].iter().map(|item| item.bits(literals, distances)));
         let (bits, len) = literals[END_OF_BLOCK].with_extra(0);
         writer.put(bits, len);
     }

@@ -1,5 +1,7 @@
 //! The codes of a block and the header that sends them (RFC 1951 section 3.2.7).
 
+use std::iter;
+
 use super::bits::BitWriter;
 use super::codes::{CODE_LEN_MAX, DISTANCE_SYMBOLS, LITERAL_SYMBOLS};
 use super::huffman::CodeLengths;
@@ -63,15 +65,20 @@ impl Header {
         writer.put(self.literals.end() as u64 - 257, 5);
         writer.put(self.distances.end() as u64 - 1, 5);
         writer.put(self.run_lens_count as u64 - 4, 4);
-        for symbol in &LENGTHS_ORDER[..self.run_lens_count] {
-            writer.put(self.run_lengths.lens[*symbol].into(), 3);
-        }
+        let lens = LENGTHS_ORDER[..self.run_lens_count].iter().map(|symbol| (self.run_lengths.lens[*symbol].into(), 3));
+        writer.put_all(joined::<18>(lens));
         let codes = self.run_lengths.codes(&RUN_EXTRA_LENS);
-        for Run { symbol, extra } in &self.runs.list[..self.runs.count] {
-            let (bits, len) = codes[usize::from(*symbol)].with_extra((*extra).into());
-            writer.put(bits, len);
-        }
+        let runs = self.runs.list[..self.runs.count].iter();
+        writer.put_all(joined::<4>(runs.map(|run| codes[usize::from(run.symbol)].with_extra(run.extra.into()))));
     }
+}
+
+/// Joins bits, `COUNT` times each.
+fn joined<const COUNT: usize>(mut all: impl ExactSizeIterator<Item = (u64, u32)>) -> impl Iterator<Item = (u64, u32)> {
+    iter::from_fn(move || {
+        let join = |(left, left_len): (u64, u32), (right, right_len)| (left | right << left_len, left_len + right_len);
+        (all.len() > 0).then(|| all.by_ref().take(COUNT).fold((0, 0), join))
+    })
 }
 
 /// A length, or the repetition of one or of zeros.

@@ -7,6 +7,9 @@ use super::codes::{CODE_LEN_MAX, Code};
 /// Frequencies below this are sorted by counting them. In short messages nearly all are.
 const COUNTED: usize = 64;
 
+/// The neighbours in an alphabet that are looked at together. Of many such none is in a text.
+const PART_SYMBOLS: usize = 16;
+
 /// The lengths of the codes of an alphabet.
 #[derive(Debug)]
 pub(super) struct CodeLengths<const SYMBOLS: usize> {
@@ -28,9 +31,13 @@ impl<const SYMBOLS: usize> CodeLengths<SYMBOLS> {
     pub(super) fn new(frequencies: &[u16; SYMBOLS], len_max: usize) -> Self {
         let mut lengths =
             Self { lens: [0; SYMBOLS], symbols: [0; SYMBOLS], used: 0, counts: [0; CODE_LEN_MAX + 1], bits: 0 };
-        for (symbol, frequency) in frequencies.iter().enumerate() {
-            lengths.symbols[lengths.used] = symbol as u16;
-            lengths.used += usize::from(*frequency > 0);
+        for (begin, part) in (0..).step_by(PART_SYMBOLS).zip(frequencies.chunks(PART_SYMBOLS)) {
+            if part.iter().fold(0, |all, frequency| all | frequency) > 0 {
+                for (symbol, frequency) in (begin..).zip(part) {
+                    lengths.symbols[lengths.used] = symbol;
+                    lengths.used += usize::from(*frequency > 0);
+                }
+            }
         }
         if lengths.used < 2 {
             lengths.complete(frequencies);
