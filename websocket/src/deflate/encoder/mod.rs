@@ -74,7 +74,7 @@ impl Method {
             7 => (128, 128, 64),
             8 => (512, 258, 258),
             9.. => (2048, 258, 258),
-            _ => (48, 128, 16),
+            _ => (40, 128, 16),
         };
         Self::Search(Effort { steps, nice_bytes, lazy_bytes })
     }

@@ -22,6 +22,10 @@ struct Match {
     distance: usize,
 }
 
+impl Match {
+    const NONE: Self = Self { bytes: 0, distance: 0 };
+}
+
 /// Writes the payload up to `stop` with the fixed codes. Looks at one earlier position for each symbol. Ends with a whole
 /// match, so it can go beyond `stop`.
 pub(super) fn write_fixed(finder: &mut Finder<'_>, mut at: usize, stop: usize, writer: &mut BitWriter<'_>) -> usize {
@@ -84,15 +88,18 @@ pub(super) fn add_matches(
         finder.insert_before(at);
         let earlier = finder.insert(at);
         // In a short message most positions are the first with their hash.
-        let found = if earlier < finder.lowest(at) { None } else { first_match(finder, at, earlier, effort) };
-        let Some(mut best) = found else {
+        let mut best = if earlier < finder.lowest(at) { Match::NONE } else { first_match(finder, at, earlier, effort) };
+        if best.bytes == 0 {
             symbols.add_literal(finder.bytes[at]);
             at += 1;
             continue;
-        };
+        }
         while best.bytes < effort.lazy_bytes && at + 1 < searchable {
-            finder.insert(at + 1);
-            let Some(longer) = longer_match(finder, at + 1, best.bytes, &lazy_effort) else { break };
+            let earlier = finder.insert(at + 1);
+            let longer = longer_match(finder, at + 1, best, earlier, &lazy_effort);
+            if longer.bytes == best.bytes {
+                break;
+            }
             symbols.add_literal(finder.bytes[at]);
             at += 1;
             best = longer;
@@ -106,78 +113,70 @@ pub(super) fn add_matches(
     at
 }
 
-/// Returns the longest match that begins at `at`. `candidate` is the last position with the same hash.
-fn first_match(finder: &Finder<'_>, at: usize, mut candidate: usize, effort: &Effort) -> Option<Match> {
+/// Returns the longest match that begins at `at`, if any. `earlier` is the last position with the same hash.
+fn first_match(finder: &Finder<'_>, at: usize, mut earlier: usize, effort: &Effort) -> Match {
     let word = finder.word(at);
     let lowest = finder.lowest(at);
     for steps in (0..effort.steps).rev() {
-        if finder.word(candidate) == word {
-            let bytes_max = MATCH_BYTES_MAX.min(finder.bytes.len() - at);
-            let bytes = finder.common_bytes(candidate, at, bytes_max);
-            let found = Match { bytes, distance: at - candidate };
+        let before = finder.previous(earlier);
+        if finder.word(earlier) == word {
+            let bytes = finder.common_bytes(earlier, at, MATCH_BYTES_MAX.min(finder.bytes.len() - at));
+            let found = Match { bytes, distance: at - earlier };
             if bytes >= effort.nice_bytes {
-                return Some(found);
+                return found;
             }
-            return longer_match(finder, at, bytes, &Effort { steps, ..*effort }).or(Some(found));
+            return longer_match(finder, at, found, before, &Effort { steps, ..*effort });
         }
-        candidate = finder.previous(candidate);
-        if candidate < lowest {
+        if before < lowest {
             break;
         }
+        earlier = before;
     }
-    None
+    Match::NONE
 }
 
-/// Returns the longest match that begins at `at`, if it is longer than `bytes`.
+/// Returns the longest match that begins at `at` and is longer than `best`; otherwise `best`. `earlier` is a position with
+/// the same hash. Those behind it have been looked at.
 ///
-/// It has the same first four bytes, and the same four that end one byte behind `bytes`. The search goes along the
-/// positions of either, whichever is likely to be rarer: beginnings of records are often alike, and so are their ends.
-fn longer_match(finder: &Finder<'_>, at: usize, bytes: usize, effort: &Effort) -> Option<Match> {
+/// A longer match has the same first four bytes, and the same four that end one byte behind `best`. The search goes along
+/// the positions of either, whichever is likely to be rarer: beginnings of records are often alike, and so are their ends.
+#[inline]
+fn longer_match(finder: &Finder<'_>, at: usize, mut best: Match, earlier: usize, effort: &Effort) -> Match {
     let bytes_max = MATCH_BYTES_MAX.min(finder.bytes.len() - at);
-    if bytes >= bytes_max {
-        return None;
-    }
     let lowest = finder.lowest(at);
-    let mut last_offset = bytes + 1 - MATCH_BYTES_MIN;
-    let mut last = finder.word(at + last_offset);
-    let (mut begin, mut offset) = (finder.head(last).saturating_sub(last_offset), last_offset);
-    if begin < lowest {
-        return None;
-    }
-    // The rarer word is taken to be that whose last position is the earlier.
-    let first_begin = finder.previous(at);
-    if first_begin < begin {
-        (begin, offset) = (first_begin, 0);
-        if begin < lowest {
-            return None;
-        }
+    if best.bytes >= bytes_max || earlier < lowest {
+        return best;
     }
     let first = finder.word(at);
-    let mut best = None;
+    let (mut last, mut last_offset) = (first, 0);
+    let (mut next, mut offset) = (earlier, 0);
+    let mut is_longer = true;
     for _ in 0..effort.steps {
-        if finder.word(begin + last_offset) == last && finder.word(begin) == first && begin < at {
+        if is_longer {
+            last_offset = best.bytes + 1 - MATCH_BYTES_MIN;
+            last = finder.word(at + last_offset);
+            // The word whose last position is the earlier one is taken to be the rarer.
+            let last_begin = finder.head(last).saturating_sub(last_offset);
+            if last_begin < next {
+                (next, offset) = (last_begin, last_offset);
+            }
+            is_longer = false;
+        }
+        let begin = next;
+        if begin < lowest {
+            break;
+        }
+        next = finder.previous(begin + offset).saturating_sub(offset);
+        if finder.word(begin + last_offset) == last && finder.word(begin) == first {
             let bytes = finder.common_bytes(begin, at, bytes_max);
             // The bytes in between can differ.
-            if bytes >= last_offset + MATCH_BYTES_MIN {
-                best = Some(Match { bytes, distance: at - begin });
+            if bytes > best.bytes {
+                best = Match { bytes, distance: at - begin };
                 if bytes >= effort.nice_bytes || bytes == bytes_max {
                     break;
                 }
-                last_offset = bytes + 1 - MATCH_BYTES_MIN;
-                last = finder.word(at + last_offset);
-                let last_begin = finder.head(last).saturating_sub(last_offset);
-                if last_begin < begin {
-                    (begin, offset) = (last_begin, last_offset);
-                    if begin < lowest {
-                        break;
-                    }
-                    continue;
-                }
+                is_longer = true;
             }
-        }
-        begin = finder.previous(begin + offset).saturating_sub(offset);
-        if begin < lowest {
-            break;
         }
     }
     best
