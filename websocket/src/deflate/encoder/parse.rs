@@ -2,7 +2,7 @@
 
 use super::bits::BitWriter;
 use super::block::Symbols;
-use super::codes::{self, FIXED_LITERALS, MATCH_BYTES_MAX, MATCH_BYTES_MIN};
+use super::codes::{self, Code, FIXED_LITERALS, MATCH_BYTES_MAX, MATCH_BYTES_MIN};
 use super::window::Finder;
 
 /// How long a search goes on.
@@ -34,8 +34,8 @@ pub(super) fn write_fixed(finder: &mut Finder<'_>, mut at: usize, stop: usize, w
     while at < stop.min(searchable) {
         let word = finder.word(at);
         let earlier = finder.replace_head(at, word);
-        if earlier < finder.lowest(at) || finder.word(earlier) != word {
-            put_literal(word as u8, writer);
+        if finder.word(earlier) != word || earlier < finder.lowest(at) {
+            put_literal(finder.bytes[at], writer);
             at += 1;
             continue;
         }
@@ -60,8 +60,8 @@ pub(super) fn write_fixed(finder: &mut Finder<'_>, mut at: usize, stop: usize, w
 
 #[inline(always)]
 fn put_literal(byte: u8, writer: &mut BitWriter<'_>) {
-    let (bits, len) = FIXED_LITERALS[usize::from(byte)].with_extra(0);
-    writer.put(bits, len);
+    let Code { bits, len, .. } = FIXED_LITERALS[usize::from(byte)];
+    writer.put(bits.into(), len.into());
 }
 
 /// Adds the payload up to `stop` as literals, or less if the symbols become too many.
