@@ -48,8 +48,8 @@ impl<'o> BitWriter<'o> {
 
     /// Adds bits behind the open byte, which is to be staged at `at`. Returns the next open byte and its place.
     ///
-    /// A whole word is stored, of which the next one overwrites the open byte. So there is no branch that depends on the
-    /// number of bits: the processor could not foresee it.
+    /// A whole word is stored, of which the next one overwrites the open byte. So there is no branch that depends on
+    /// the number of bits: the processor could not foresee it.
     #[inline(always)]
     fn stage(&mut self, open: OpenByte, at: usize, bits: u64, len: u32) -> (OpenByte, usize) {
         debug_assert!(len <= PUT_BITS_MAX && bits >> len == 0);

@@ -66,15 +66,15 @@ impl Header {
         writer.put(self.distances.end() as u64 - 1, 5);
         writer.put(self.run_lens_count as u64 - 4, 4);
         let lens = LENGTHS_ORDER[..self.run_lens_count].iter().map(|symbol| (self.run_lengths.lens[*symbol].into(), 3));
-        writer.put_all(joined::<18>(lens));
+        writer.put_all(bundled::<18>(lens));
         let codes = self.run_lengths.codes(&RUN_EXTRA_LENS);
         let runs = self.runs.list[..self.runs.count].iter();
-        writer.put_all(joined::<4>(runs.map(|run| codes[usize::from(run.symbol)].with_extra(run.extra.into()))));
+        writer.put_all(bundled::<4>(runs.map(|run| codes[usize::from(run.symbol)].with_extra(run.extra.into()))));
     }
 }
 
-/// Joins bits, `COUNT` times each.
-fn joined<const COUNT: usize>(mut all: impl ExactSizeIterator<Item = (u64, u32)>) -> impl Iterator<Item = (u64, u32)> {
+/// Returns the same bits, `COUNT` pieces at a time.
+fn bundled<const COUNT: usize>(mut all: impl ExactSizeIterator<Item = (u64, u32)>) -> impl Iterator<Item = (u64, u32)> {
     iter::from_fn(move || {
         let join = |(left, left_len): (u64, u32), (right, right_len)| (left | right << left_len, left_len + right_len);
         (all.len() > 0).then(|| all.by_ref().take(COUNT).fold((0, 0), join))

@@ -27,7 +27,8 @@ pub(super) struct CodeLengths<const SYMBOLS: usize> {
 
 impl<const SYMBOLS: usize> CodeLengths<SYMBOLS> {
     /// Returns the lengths with which the symbols take the fewest bits, or nearly so where `len_max` bounds them. At
-    /// least two symbols have codes, because some decoders accept no less. The sum of the frequencies is below 2^16 - 1.
+    /// least two symbols have codes, because some decoders accept no less. The sum of the frequencies is below
+    /// 65,535.
     pub(super) fn new(frequencies: &[u16; SYMBOLS], len_max: usize) -> Self {
         let mut lengths =
             Self { lens: [0; SYMBOLS], symbols: [0; SYMBOLS], used: 0, counts: [0; CODE_LEN_MAX + 1], bits: 0 };
@@ -125,8 +126,8 @@ fn sort_by_frequency(symbols: &[u16], frequencies: &[u16], sorted: &mut [u16]) {
 /// Returns how many codes have each length, with none above `len_max`. `leaves` has the frequencies in ascending order,
 /// two or more.
 fn bounded_counts<const SYMBOLS: usize>(leaves: &[u16], len_max: usize) -> [u16; CODE_LEN_MAX + 1] {
-    // Each inner node takes the two lightest of the leaves and inner nodes before it. What does not exist yet is heavier
-    // than anything else. Which of both is lighter cannot be foreseen, so nothing branches.
+    // Each inner node takes the two lightest of the leaves and inner nodes before it. What does not exist yet is
+    // heavier than anything else. Which of both is lighter cannot be foreseen, so nothing branches.
     let mut inner = [u16::MAX; SYMBOLS];
     let mut parents = [0_u16; SYMBOLS];
     let root = leaves.len() - 2;

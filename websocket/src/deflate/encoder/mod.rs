@@ -5,8 +5,8 @@
 //! message is compressed belongs to the thread, and a context is the window and the tables that find matches in it.
 //!
 //! `window` holds the earlier bytes, `parse` divides payload into literals and matches, `block` writes them with the
-//! codes that `huffman` finds and `header` sends. What is written depends on the payload and the context alone, so that sizes tell nothing of other
-//! connections' messages.
+//! codes that `huffman` finds and `header` sends. What is written depends on the payload and the context alone, so that
+//! sizes tell nothing of other connections' messages.
 
 mod bits;
 mod block;

@@ -26,8 +26,8 @@ impl Match {
     const NONE: Self = Self { bytes: 0, distance: 0 };
 }
 
-/// Writes the payload up to `stop` with the fixed codes. Looks at one earlier position for each symbol. Ends with a whole
-/// match, so it can go beyond `stop`.
+/// Writes the payload up to `stop` with the fixed codes. Looks at one earlier position for each symbol. Ends with a
+/// whole match, so it can go beyond `stop`.
 pub(super) fn write_fixed(finder: &mut Finder<'_>, mut at: usize, stop: usize, writer: &mut BitWriter<'_>) -> usize {
     let end = finder.bytes.len();
     let searchable = finder.searchable();
@@ -135,11 +135,12 @@ fn first_match(finder: &Finder<'_>, at: usize, mut earlier: usize, effort: &Effo
     Match::NONE
 }
 
-/// Returns the longest match that begins at `at` and is longer than `best`; otherwise `best`. `earlier` is a position with
-/// the same hash. Those behind it have been looked at.
+/// Returns the longest match that begins at `at` and is longer than `best`; otherwise `best`. `earlier` is a position
+/// with the same hash. Those behind it have been looked at.
 ///
-/// A longer match has the same first four bytes, and the same four that end one byte behind `best`. The search goes along
-/// the positions of either, whichever is likely to be rarer: beginnings of records are often alike, and so are their ends.
+/// A longer match has the same first four bytes, and the same four that end one byte behind `best`. The search goes
+/// along the positions of either, whichever is likely to be rarer: beginnings of records are often alike, and so are
+/// their ends.
 #[inline]
 fn longer_match(finder: &Finder<'_>, at: usize, mut best: Match, earlier: usize, effort: &Effort) -> Match {
     let bytes_max = MATCH_BYTES_MAX.min(finder.bytes.len() - at);

@@ -209,13 +209,13 @@ fn a_repetition_is_found_as_far_back_as_the_window_reaches() {
 #[test]
 fn a_match_is_found_by_whatever_is_rare_in_it() {
     let mut random = Random(6);
-    let [rare, common, end] = [8, 24, 8].map(|len| random.noise(len));
+    let [beginning, common, end] = [8, 24, 8].map(|len| random.noise(len));
     let decoys = |random: &mut Random| (0..100).flat_map(|_| [&common[..], &random.noise(4)].concat()).collect();
     for level in 3..=8 {
-        let by_beginning = [&rare[..], &common, &end].concat();
+        let by_beginning = [&beginning[..], &common, &end].concat();
         let others: Vec<u8> = decoys(&mut random);
         // The last and shorter match ends within what is common.
-        let history = [&by_beginning[..], &others, &rare, &common[..12]].concat();
+        let history = [&by_beginning[..], &others, &beginning, &common[..12]].concat();
         let by_end = [&common[..], &end].concat();
         for (history, message) in [(history, by_beginning), ([&by_end[..], &others].concat(), by_end)] {
             let mut encoder = Encoder::new(level, 15);
