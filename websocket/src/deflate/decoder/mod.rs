@@ -5,8 +5,8 @@
 //! refer to, as much as there was up to the window.
 //!
 //! `bits` reads bits, `header` reads the codes of a block, `table` turns them into tables, `symbols` decodes what they
-//! stand for, `history` holds earlier output, `codes` has what the format fixes. Input can end after any byte and output
-//! after any other: decoding goes on where it stopped.
+//! stand for, `history` holds earlier output, `codes` has what the format fixes. Input can end after any byte, and room
+//! for output after any other: decoding goes on where it stopped.
 
 mod bits;
 mod codes;
