@@ -1,6 +1,6 @@
 //! The symbols of RFC 1951 section 3.2.5, and the fixed codes of section 3.2.6.
 
-use super::table::{Entry, Table};
+use super::table::{Alphabet, Entry, Table};
 
 /// The most bits of a code.
 pub(super) const CODE_LEN_MAX: usize = 15;
@@ -26,11 +26,13 @@ pub(super) struct Codes {
     pub(super) distances: Table<512, 8>,
 }
 
-/// The entries of literals, lengths and the end of a block, without their codes.
-pub(super) static LITERALS: [Entry; LITERAL_SYMBOLS] = literals();
+/// Literals, lengths and the end of a block.
+pub(super) static LITERALS: Alphabet<LITERAL_SYMBOLS> =
+    Alphabet { entries: literals(), unused: Entry::INVALID, allows_lone: true };
 
-/// The entries of distances without their codes.
-pub(super) static DISTANCES: [Entry; DISTANCE_SYMBOLS] = distances();
+/// Distances.
+pub(super) static DISTANCES: Alphabet<DISTANCE_SYMBOLS> =
+    Alphabet { entries: distances(), unused: Entry::INVALID, allows_lone: true };
 
 /// The fixed codes.
 pub(super) static FIXED: Codes = fixed();

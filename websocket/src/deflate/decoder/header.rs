@@ -3,7 +3,7 @@
 use super::Stop;
 use super::bits::BitReader;
 use super::codes::{Codes, DISTANCES, END_OF_BLOCK, LITERALS};
-use super::table::{CodedSymbol, Counts, Entry, Table};
+use super::table::{Alphabet, CodedSymbol, Counts, Entry, Sorted, Table};
 
 /// The number of symbols for the lengths of codes and their repetitions.
 const RUN_SYMBOLS: usize = 19;
@@ -18,8 +18,9 @@ const LENS_ORDER: [usize; RUN_SYMBOLS] = [16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 
 const LITERALS_MAX: usize = 286;
 const DISTANCES_MAX: usize = 30;
 
-/// The entries of lengths and runs without their codes: a length is a literal, the value of a run its length.
-static RUNS: [Entry; RUN_SYMBOLS] = runs();
+/// Lengths and runs: a length is a literal, the value of a run its length. Without codes each bit is a length of 0, as in
+/// zlib: the block is refused once all have arrived.
+static RUNS: Alphabet<RUN_SYMBOLS> = Alphabet { entries: runs(), unused: Entry::literal(0), allows_lone: false };
 
 /// In the value of a run: whether it repeats the length before, not zeros.
 const REPEATED: usize = 1 << 8;
@@ -36,6 +37,8 @@ pub(super) struct Header {
     runs: Table<128, 7>,
     /// The symbols that have a code, those for distances behind the others and numbered on. One more has no code.
     coded: [CodedSymbol; LITERALS_MAX + DISTANCES_MAX + 1],
+    /// Memory for the time while a table is built.
+    sorted: Sorted,
 }
 
 /// The place in the current part.
@@ -67,6 +70,7 @@ impl Header {
             run_lens: [0; RUN_SYMBOLS],
             runs: Table::new(),
             coded: [CodedSymbol::NONE; LITERALS_MAX + DISTANCES_MAX + 1],
+            sorted: [0; 288],
         }
     }
 
@@ -120,8 +124,7 @@ impl Header {
                 count += 1;
             }
         }
-        // Without codes each bit is a length of 0, as in zlib: the block is refused once all have arrived.
-        self.runs.build(&coded[..count], &counts, 0, &RUNS, RUNS[0], false)
+        self.runs.build(&coded[..count], &counts, 0, &RUNS, &mut self.sorted)
     }
 
     #[inline(always)]
@@ -187,7 +190,7 @@ impl Header {
         Ok(())
     }
 
-    fn build(&self, codes: &mut Codes) -> Result<(), Stop> {
+    fn build(&mut self, codes: &mut Codes) -> Result<(), Stop> {
         let coded = &self.coded[..self.place.coded_count];
         let literal_count =
             coded.iter().rposition(|symbol| symbol.symbol() < self.literal_count).map_or(0, |index| index + 1);
@@ -196,8 +199,8 @@ impl Header {
         if !literals.iter().rev().any(|symbol| symbol.symbol() == END_OF_BLOCK) {
             return Err(Stop::Invalid);
         }
-        codes.literals.build(literals, literal_counts, 0, &LITERALS, Entry::INVALID, true)?;
-        codes.distances.build(distances, distance_counts, self.literal_count, &DISTANCES, Entry::INVALID, true)
+        codes.literals.build(literals, literal_counts, 0, &LITERALS, &mut self.sorted)?;
+        codes.distances.build(distances, distance_counts, self.literal_count, &DISTANCES, &mut self.sorted)
     }
 }
 

@@ -148,7 +148,7 @@ fn decode_fast(
     decoded
 }
 
-/// Decodes up to three literals and a match. Returns whether the block has ended.
+/// Decodes four literals, or up to three and a match. Returns whether the block has ended.
 #[inline(always)]
 fn decode_step(
     codes: &Codes,
@@ -160,7 +160,7 @@ fn decode_step(
 ) -> Result<bool, Stop> {
     let Codes { literals, distances } = codes;
     let (literals_mask, distances_mask) = (literals.mask(), distances.mask());
-    // Of 56 bits three literals of the main table and the length of a match take up to 50.
+    // Of 56 bits three literals of the main table and the length of a match take up to 50, four literals fewer.
     let offset = reader.refill_from(ahead, 0);
     let mut entry = literals.at(literals_mask, reader.bits());
     for _ in 0..LITERALS_MAX {
@@ -173,6 +173,9 @@ fn decode_step(
         entry = literals.at(literals_mask, reader.bits());
     }
     if entry.is_literal() {
+        out[*out_len] = entry.byte();
+        *out_len += 1;
+        reader.consume_dirty(entry.dirty_len());
         return Ok(false);
     }
     if entry.is_special() {
@@ -197,7 +200,9 @@ fn decode_step(
     let length = entry.value(reader.bits());
     reader.consume_dirty(entry.dirty_len());
 
-    reader.refill_from(ahead, offset);
+    if reader.len() < SYMBOL_LEN_MAX {
+        reader.refill_from(ahead, offset);
+    }
     entry = distances.at(distances_mask, reader.bits());
     if entry.is_special() {
         if entry.is_subtable() {

@@ -115,11 +115,22 @@ impl CodedSymbol {
     }
 }
 
+/// What a code can stand for.
+#[derive(Debug)]
+pub(super) struct Alphabet<const SYMBOLS: usize> {
+    /// The entry of each symbol, without its code.
+    pub(super) entries: [Entry; SYMBOLS],
+    /// What bits lead to that are no code.
+    pub(super) unused: Entry,
+    /// Whether a single symbol with a code of one bit is allowed.
+    pub(super) allows_lone: bool,
+}
+
 /// How many codes have each length.
 pub(super) type Counts = [u16; CODE_LEN_MAX + 1];
 
-/// The most symbols of a code.
-const SYMBOLS_MAX: usize = 288;
+/// Memory for the symbols of a code in the order of their codes.
+pub(super) type Sorted = [u16; 288];
 
 /// The symbols of a code. `SIZE`, a power of two, is room for the main table of up to `MAIN_LEN_MAX` bits and for all
 /// further tables that codes of up to 15 bits can need.
@@ -165,20 +176,19 @@ impl<const SIZE: usize, const MAIN_LEN_MAX: usize> Table<SIZE, MAIN_LEN_MAX> {
         self.mask = (1 << main_len) - 1;
     }
 
-    /// Builds the table of a code (RFC 1951 section 3.2.2). `coded` has the symbols in order, `counts` the number of
-    /// those with each length, `symbols` the entry of each, from `first_symbol` on, without its code.
+    /// Builds the table of a code (RFC 1951 section 3.2.2). `coded` has the symbols in order, numbered from
+    /// `first_symbol` on, `counts` the number of those with each length.
     ///
     /// # Errors
-    /// [`Stop::Invalid`] as in zlib: if there are too many codes for their lengths, or too few. As exceptions a code
-    /// can have no symbol, and with `lone` a single one of one bit. Bits without a symbol then lead to `unused`.
-    pub(super) fn build(
+    /// [`Stop::Invalid`] as in zlib: if there are too many codes for their lengths, or too few. As an exception a code
+    /// can have no symbol, or one as the alphabet allows.
+    pub(super) fn build<const SYMBOLS: usize>(
         &mut self,
         coded: &[CodedSymbol],
         counts: &Counts,
         first_symbol: usize,
-        symbols: &[Entry],
-        unused: Entry,
-        lone: bool,
+        alphabet: &Alphabet<SYMBOLS>,
+        sorted: &mut Sorted,
     ) -> Result<(), Stop> {
         let mut unassigned = 1_u32;
         for count in &counts[1..] {
@@ -186,18 +196,19 @@ impl<const SIZE: usize, const MAIN_LEN_MAX: usize> Table<SIZE, MAIN_LEN_MAX> {
         }
         if unassigned > 0 {
             let first = match coded {
-                [] => unused,
-                [symbol] if lone && symbol.len() == 1 => symbols[symbol.symbol() - first_symbol],
+                [] => alphabet.unused,
+                [symbol] if alphabet.allows_lone && symbol.len() == 1 => {
+                    alphabet.entries[symbol.symbol() - first_symbol]
+                }
                 _ => return Err(Stop::Invalid),
             };
             self.entries[0] = first.with_code_len(1);
-            self.entries[1] = unused.with_code_len(1);
+            self.entries[1] = alphabet.unused.with_code_len(1);
             self.mask = 1;
             return Ok(());
         }
-        let mut sorted = [0; SYMBOLS_MAX];
-        sort(coded, counts, first_symbol, &mut sorted);
-        self.fill(&sorted[..coded.len()], counts, symbols);
+        sort(coded, counts, first_symbol, sorted);
+        self.fill(&sorted[..coded.len()], counts, &alphabet.entries);
         Ok(())
     }
 
@@ -206,7 +217,8 @@ impl<const SIZE: usize, const MAIN_LEN_MAX: usize> Table<SIZE, MAIN_LEN_MAX> {
         let longest = counts.iter().rposition(|count| *count > 0).unwrap_or_default();
         let shortest = counts.iter().skip(1).position(|count| *count > 0).map_or(longest, |index| index + 1);
         let main_len = longest.min(MAIN_LEN_MAX);
-        let mut code = 0;
+        // The next code, with its first bit as the highest.
+        let mut code = 0_u16;
         for (len, count) in counts.iter().enumerate().take(main_len + 1).skip(shortest) {
             if len > shortest {
                 // What the shorter codes lead to does not depend on one more bit.
@@ -216,10 +228,9 @@ impl<const SIZE: usize, const MAIN_LEN_MAX: usize> Table<SIZE, MAIN_LEN_MAX> {
             let of_len;
             (of_len, sorted) = sorted.split_at(usize::from(*count));
             for symbol in of_len {
-                self.entries[reversed(code, len) & (SIZE - 1)] = symbols[usize::from(*symbol)].with_code_len(len);
-                code += 1;
+                self.entries[reversed(code) & (SIZE - 1)] = symbols[usize::from(*symbol)].with_code_len(len);
+                code = code.wrapping_add(1 << (CODE_LEN_MAX + 1 - len));
             }
-            code *= 2;
         }
         self.mask = (1 << main_len) - 1;
 
@@ -227,7 +238,7 @@ impl<const SIZE: usize, const MAIN_LEN_MAX: usize> Table<SIZE, MAIN_LEN_MAX> {
         for len in main_len + 1..=longest {
             let code_len = len - main_len;
             for left in (1..=usize::from(counts[len])).rev() {
-                let place = reversed(code, len);
+                let place = reversed(code);
                 if prefix != place & self.mask {
                     prefix = place & self.mask;
                     start = end;
@@ -247,15 +258,14 @@ impl<const SIZE: usize, const MAIN_LEN_MAX: usize> Table<SIZE, MAIN_LEN_MAX> {
                 for entry in self.entries[first..end].iter_mut().step_by(1 << code_len) {
                     *entry = symbol;
                 }
-                code += 1;
+                code = code.wrapping_add(1 << (CODE_LEN_MAX + 1 - len));
             }
-            code *= 2;
         }
     }
 }
 
 /// Sorts symbols by the length of their code.
-fn sort(coded: &[CodedSymbol], counts: &Counts, first_symbol: usize, sorted: &mut [u16; SYMBOLS_MAX]) {
+fn sort(coded: &[CodedSymbol], counts: &Counts, first_symbol: usize, sorted: &mut Sorted) {
     let mut places = [0; CODE_LEN_MAX + 1];
     for len in 1..CODE_LEN_MAX {
         places[len + 1] = places[len] + counts[len];
@@ -267,11 +277,11 @@ fn sort(coded: &[CodedSymbol], counts: &Counts, first_symbol: usize, sorted: &mu
     }
 }
 
-/// Returns a code with its first bit as the lowest.
+/// Returns the bits in reverse.
 #[inline(always)]
-fn reversed(code: usize, len: usize) -> usize {
-    let [low, high] = [code, code >> 8].map(|byte| usize::from(REVERSED[byte & 0xFF]));
-    (low << 8 | high) >> (CODE_LEN_MAX + 1 - len)
+fn reversed(bits: u16) -> usize {
+    let [high, low] = bits.to_be_bytes().map(|byte| usize::from(REVERSED[usize::from(byte)]));
+    low << 8 | high
 }
 
 /// The bytes with their bits in reverse.
@@ -303,9 +313,9 @@ mod tests {
             (coded, counts)
         };
         let (coded, counts) = list(literals);
-        codes.literals.build(&coded, &counts, 0, &LITERALS, Entry::INVALID, true)?;
+        codes.literals.build(&coded, &counts, 0, &LITERALS, &mut [0; 288])?;
         let (coded, counts) = list(distances);
-        codes.distances.build(&coded, &counts, 0, &DISTANCES, Entry::INVALID, true)?;
+        codes.distances.build(&coded, &counts, 0, &DISTANCES, &mut [0; 288])?;
         Ok(codes)
     }
 
