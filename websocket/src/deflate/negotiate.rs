@@ -35,7 +35,7 @@ pub struct DeflateParams {
 
 impl DeflateParams {
     /// Returns the maximum heap bytes that our end of the connection holds between messages: for the context of sent
-    /// messages 164 KB with the largest window and 35 KB with the smallest (99 KB and 34 KB at level 1), for that of
+    /// messages 164 KB with the largest window and 35 KB with the smallest (83 KB and 34 KB at level 1), for that of
     /// received messages 33 KB and 1 KB, and 12 KB more in case the last of them ended inside a block. A context that
     /// is not kept (`no_context_takeover`) costs nothing.
     ///
