@@ -166,14 +166,13 @@ impl<'i> BitReader<'i> {
         self.consume(self.len() % 8);
     }
 
-    /// Returns whole bytes that were not used to the input. They must come from this input, which those that were open
-    /// do not: the step for which these were too few must have been made.
+    /// Returns whole bytes that were not used to the input, except those that were open before it.
     pub(super) fn unread_bytes(&mut self) {
-        let len = self.len();
-        let taken = self.input.len() - self.rest.len() - len as usize / 8;
-        self.rest = &self.input[taken..];
-        self.dirty_len = len % 8;
-        self.bits &= (1 << (len % 8)) - 1;
+        let taken = self.input.len() - self.rest.len();
+        let unused = taken.min(self.len() as usize / 8);
+        self.rest = &self.input[taken - unused..];
+        self.dirty_len = self.len() - 8 * unused as u32;
+        self.bits &= (1 << self.dirty_len) - 1;
     }
 
     /// Copies the next bytes to `out`, as many as there are and fit. Returns their number. There must be no bits before

@@ -81,6 +81,8 @@ impl Reader {
             let mut piece;
             (piece, later) = later.split_at(later.len().min(piece_bytes));
             let mut tables = self.decoder.take_tables(&mut self.shared);
+            // Without room it goes on as far as it can, too.
+            self.decoder.decode(&mut piece, &mut Output { bytes: &mut [], len: 0 }, &mut tables);
             let stop = loop {
                 let mut out = Output { bytes: &mut self.memory[..room_bytes], len: 0 };
                 let before = piece.len();
