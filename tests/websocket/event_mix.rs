@@ -116,7 +116,7 @@ impl Game {
 /// Opens a connection, and reads its room. Every second one agrees on compression, and sends uncompressed all the same.
 fn open(address: SocketAddr, number: usize) -> Client {
     let mut client = Client::connect(address);
-    let offer = if number % 2 == 0 { "" } else { "Sec-WebSocket-Extensions: permessage-deflate\r\n" };
+    let offer = if number.is_multiple_of(2) { "" } else { "Sec-WebSocket-Extensions: permessage-deflate\r\n" };
     client.write(HANDSHAKE.replacen("\r\n\r\n", &format!("\r\n{offer}\r\n"), 1).as_bytes());
     client.expect_upgraded();
     assert_eq!(client.next_between_pings().first, TEXT);

@@ -394,6 +394,7 @@ impl<D: Driver> Worker<D> {
     }
 
     /// Gives back what the lists of a tick needed for a burst. They grow again in the next one.
+    #[cold]
     fn trim_lists(&mut self) {
         self.commands.shrink_to(LIST_ENTRIES_KEPT);
         self.worker_shared.mailbox.shrink_to(LIST_ENTRIES_KEPT);
