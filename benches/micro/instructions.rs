@@ -124,13 +124,13 @@ fn echo_without_system(subject: Echo) -> Echo {
 library_benchmark_group!(name = messages, benchmarks = [receive_message, echo_without_system]);
 
 #[library_benchmark]
-#[bench::small(args = (warmed(CompressMessage::text(1024, 1, false))), config = limit(28_400))]
-#[bench::small_takeover(args = (warmed(CompressMessage::text(1024, 1, true))), config = limit(3020))]
-#[bench::small_level_6(args = (warmed(CompressMessage::varied(1024, 6, false))), config = limit(97_500))]
-#[bench::varied_takeover(args = (warmed(CompressMessage::varied(1024, 1, true))), config = limit(14_600))]
-#[bench::varied_takeover_level_6(args = (warmed(CompressMessage::varied(1024, 6, true))), config = limit(144_000))]
-#[bench::large(args = (warmed(CompressMessage::text(65_536, 1, false))), config = limit(1_000_000))]
-#[bench::noise(args = (warmed(CompressMessage::noise(65_536))), config = limit(4_010_000))]
+#[bench::small(args = (warmed(CompressMessage::text(1024, 1, false))), config = limit(27_000))]
+#[bench::small_takeover(args = (warmed(CompressMessage::text(1024, 1, true))), config = limit(3600))]
+#[bench::small_level_6(args = (warmed(CompressMessage::varied(1024, 6, false))), config = limit(81_000))]
+#[bench::varied_takeover(args = (warmed(CompressMessage::varied(1024, 1, true))), config = limit(14_000))]
+#[bench::varied_takeover_level_6(args = (warmed(CompressMessage::varied(1024, 6, true))), config = limit(78_000))]
+#[bench::large(args = (warmed(CompressMessage::text(65_536, 1, false))), config = limit(912_000))]
+#[bench::noise(args = (warmed(CompressMessage::noise(65_536))), config = limit(3_350_000))]
 fn deflate(subject: CompressMessage) -> CompressMessage {
     step(subject)
 }

@@ -172,10 +172,10 @@ impl Window {
         let used = self.previous.len().min(self.inserted);
         // Nothing is in the tables at the beginning of a payload.
         if self.inserted > FIRST {
-            let tables = self.heads.chunks(LINE_ENTRIES).chain(self.previous[..used].chunks(LINE_ENTRIES));
+            let tables = self.heads.chunks_exact(LINE_ENTRIES).chain(self.previous[..used].chunks_exact(LINE_ENTRIES));
             black_box(tables.fold(0_u16, |sum, line| sum.wrapping_add(line[0])));
-            let history = self.bytes[self.cursor.saturating_sub(PREFETCHED_BYTES)..self.cursor].chunks(LINE_BYTES);
-            black_box(history.fold(0_u8, |sum, line| sum.wrapping_add(line[0])));
+            let history = &self.bytes[self.cursor.saturating_sub(PREFETCHED_BYTES)..self.cursor];
+            black_box(history.chunks_exact(LINE_BYTES).fold(0_u8, |sum, line| sum.wrapping_add(line[0])));
         }
     }
 
