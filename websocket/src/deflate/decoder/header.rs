@@ -3,7 +3,7 @@
 use super::Stop;
 use super::bits::BitReader;
 use super::codes::{Codes, DISTANCES, END_OF_BLOCK, LITERALS};
-use super::table::{Alphabet, CodedSymbol, Counts, Entry, Sorted, Table};
+use super::table::{Alphabet, CodedSymbol, Counts, Entry, SYMBOLS_MAX, Sorted, Table};
 
 /// The number of symbols for the lengths of codes and their repetitions.
 const RUN_SYMBOLS: usize = 19;
@@ -18,8 +18,8 @@ const LENS_ORDER: [usize; RUN_SYMBOLS] = [16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 
 const LITERALS_MAX: usize = 286;
 const DISTANCES_MAX: usize = 30;
 
-/// Lengths and runs: a length is a literal, the value of a run its length. Without codes each bit is a length of 0, as in
-/// zlib: the block is refused once all have arrived.
+/// Lengths and runs: a length is a literal, the value of a run its length. Without codes each bit is a length of 0, as
+/// in zlib: the block is refused once all have arrived.
 static RUNS: Alphabet<RUN_SYMBOLS> = Alphabet { entries: runs(), unused: Entry::literal(0), allows_lone: false };
 
 /// In the value of a run: whether it repeats the length before, not zeros.
@@ -70,7 +70,7 @@ impl Header {
             run_lens: [0; RUN_SYMBOLS],
             runs: Table::new(),
             coded: [CodedSymbol::NONE; LITERALS_MAX + DISTANCES_MAX + 1],
-            sorted: [0; 288],
+            sorted: [0; SYMBOLS_MAX],
         }
     }
 

@@ -129,8 +129,11 @@ pub(super) struct Alphabet<const SYMBOLS: usize> {
 /// How many codes have each length.
 pub(super) type Counts = [u16; CODE_LEN_MAX + 1];
 
+/// The most symbols of a code.
+pub(super) const SYMBOLS_MAX: usize = 288;
+
 /// Memory for the symbols of a code in the order of their codes.
-pub(super) type Sorted = [u16; 288];
+pub(super) type Sorted = [u16; SYMBOLS_MAX];
 
 /// The symbols of a code. `SIZE`, a power of two, is room for the main table of up to `MAIN_LEN_MAX` bits and for all
 /// further tables that codes of up to 15 bits can need.
@@ -313,9 +316,9 @@ mod tests {
             (coded, counts)
         };
         let (coded, counts) = list(literals);
-        codes.literals.build(&coded, &counts, 0, &LITERALS, &mut [0; 288])?;
+        codes.literals.build(&coded, &counts, 0, &LITERALS, &mut [0; SYMBOLS_MAX])?;
         let (coded, counts) = list(distances);
-        codes.distances.build(&coded, &counts, 0, &DISTANCES, &mut [0; 288])?;
+        codes.distances.build(&coded, &counts, 0, &DISTANCES, &mut [0; SYMBOLS_MAX])?;
         Ok(codes)
     }
 
