@@ -52,7 +52,7 @@ impl<D: Driver> Worker<D> {
         }
         let Some(conn) = self.conn(key) else { return };
         match conn.overdue(now) {
-            Some(CloseCause::IdleTimeout) if conn.shared.outbound.lock().farewell_timeout().is_some() => {
+            Some(CloseCause::IdleTimeout) if conn.shared.lock_outbound().farewell_timeout().is_some() => {
                 // The protocol sends its farewell first. The connection then has the farewell timeout to end, whatever
                 // its handler is waiting for.
                 conn.received_at = RecentTick::new(now);
@@ -63,16 +63,16 @@ impl<D: Driver> Worker<D> {
             None => {}
         }
         conn.wake_reader_if_overdue(now);
-        let mut next = conn.next_deadline(now);
-        conn.shared.deadlines.armed.store(next, Ordering::SeqCst);
-        // A handler that stored an earlier deadline before it saw the new `armed` has not notified the worker, so check
-        // once more.
-        next = next.min(conn.next_deadline(now));
-        conn.shared.deadlines.armed.store(next, Ordering::SeqCst);
+        let next = conn.next_deadline(now);
+        conn.shared.deadlines.arm(next, now);
+        // A handler that stored an earlier deadline before it saw what is armed now has not notified the worker, so
+        // check once more.
+        let next = next.min(conn.next_deadline(now));
+        let armed = conn.shared.deadlines.arm(next, now);
         self.disarm(key);
-        if next != NEVER {
+        if armed != NEVER {
             let (timers, mut entries) = self.timers();
-            timers.insert(&mut entries, key.index, next);
+            timers.insert(&mut entries, key.index, armed);
         }
     }
 
@@ -100,7 +100,8 @@ impl<D: Driver> Worker<D> {
     }
 
     fn timers(&mut self) -> (&mut Lists, Timers<'_>) {
-        (&mut self.timers, Timers { conns: &mut self.conns, overdue: &mut self.overdue })
+        let now = self.worker_shared.clock.settled();
+        (&mut self.timers, Timers { conns: &mut self.conns, overdue: &mut self.overdue, now })
     }
 }
 
@@ -108,6 +109,7 @@ impl<D: Driver> Worker<D> {
 struct Timers<'a> {
     conns: &'a mut Pieces<Conn>,
     overdue: &'a mut Vec<ConnKey>,
+    now: u64,
 }
 
 impl Timers<'_> {
@@ -123,7 +125,7 @@ impl Entries for Timers<'_> {
 
     fn deadline(&self, index: u32) -> u64 {
         let conn = self.conns.get(index);
-        conn.map_or(NEVER, |conn| conn.shared.deadlines.armed.load(Ordering::Relaxed))
+        conn.map_or(NEVER, |conn| conn.shared.deadlines.armed_at(self.now))
     }
 
     fn fire(&mut self, index: u32) {
@@ -139,7 +141,7 @@ impl Conn {
             let stalled = self.phase == Phase::Open;
             return Some(if stalled { CloseCause::WriteTimeout } else { CloseCause::Dropped });
         }
-        let mut outbound = self.shared.outbound.lock();
+        let mut outbound = self.shared.lock_outbound();
         let deadlines = outbound.deadlines();
         if deadlines.lifetime <= now {
             return Some(CloseCause::LifetimeDeadline);
@@ -166,7 +168,7 @@ impl Conn {
         }
         // The send begins within this tick, so the timeout counts from the next.
         self.close_at = now + 1 + first_check(u64::from(stall));
-        self.close_at < self.shared.deadlines.armed.load(Ordering::SeqCst)
+        self.shared.deadlines.is_armed_after(self.close_at)
     }
 
     /// Applies a stall timeout that was set or removed while a send was in flight.
@@ -182,10 +184,10 @@ impl Conn {
     }
 
     fn wake_reader_if_overdue(&self, now: u64) {
-        if self.shared.deadlines.read.load(Ordering::SeqCst) > now {
+        if !self.shared.review_read_deadline(now) {
             return;
         }
-        let waker = self.shared.take_reader(&mut self.shared.inbound.lock());
+        let waker = self.shared.take_reader(&mut self.shared.lock_inbound());
         if let Some(waker) = waker {
             waker.wake();
         }
@@ -207,14 +209,10 @@ impl Conn {
         }
     }
 
-    /// Returns the earliest future deadline.
+    /// Returns the earliest tick at which something is to be done for a deadline.
     fn next_deadline(&self, now: u64) -> u64 {
-        let read = match self.shared.deadlines.read.load(Ordering::SeqCst) {
-            // The reader was woken for it and now checks by itself.
-            passed if passed <= now => NEVER,
-            read => read,
-        };
-        let others = self.shared.outbound.lock().deadlines();
+        let others = self.shared.lock_outbound().deadlines();
+        let read = self.shared.next_read_review(others.far_read, now);
         read.min(others.write).min(others.lifetime).min(self.idle_deadline(now)).min(self.close_at)
     }
 }

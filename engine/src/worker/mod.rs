@@ -91,7 +91,7 @@ struct Conn {
     /// Tick at which the connection is reset: a closing one that has not ended by then, or one whose send in flight
     /// makes no progress. Before that the peer's progress is checked (see `progress`).
     close_at: u64,
-    /// Its place among the connections that have a deadline, for the tick in `shared.deadlines.armed`.
+    /// Its place among the connections that have a deadline, for the tick that is armed in `shared.deadlines`.
     timer: Links,
     received_at: RecentTick,
     phase: Phase,
@@ -189,6 +189,7 @@ impl<D: Driver> Worker<D> {
         inline: Option<Executor>,
     ) -> Self {
         let now = worker_shared.clock.set(driver.elapsed());
+        worker_shared.clock.settle(now);
         let next_handler = worker_shared.index % handlers.len().max(1);
         #[cfg(feature = "tls")]
         let tls = tls::Sessions::new(&worker_shared.engine.tls);
@@ -422,7 +423,7 @@ impl<D> Drop for Worker<D> {
         // After a shutdown no connections are left. After a panic or the failure of a ring, some can be left.
         for conn in self.conns.iter() {
             let mut wakers = conn.shared.end_outbound(|outbound| outbound.close(CloseCause::Shutdown));
-            let mut inbound = conn.shared.inbound.lock();
+            let mut inbound = conn.shared.lock_inbound();
             inbound.finish(End::Failed(CloseCause::Shutdown));
             wakers.extend(conn.shared.take_reader(&mut inbound));
             drop(inbound);
