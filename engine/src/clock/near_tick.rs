@@ -9,9 +9,9 @@
 //!   now − 2^31 (198 days)         now       now + 2^30 (99 days)
 //! ```
 //!
-//! A tick beyond the range is not stored: [`NearTick::FAR`] stands for one that is kept elsewhere. Time that passes moves
-//! a stored tick to the left only, and the owner looks at it again before it leaves the range there: at most
-//! [`NEAR_TICKS_MAX`] later, which leaves as much for the delay of that look.
+//! A tick beyond the range is not stored: [`NearTick::FAR`] stands for one that is kept elsewhere. Time that passes
+//! moves a stored tick to the left only, so its owner [renews](NearTick::renewed) it at least every
+//! [`RENEWAL_TICKS`], before it leaves the range there.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -19,6 +19,10 @@ use super::NEVER;
 
 /// Maximum ticks from now to a tick that is stored.
 pub(crate) const NEAR_TICKS_MAX: u64 = 1 << 30;
+
+/// Maximum ticks between two renewals of a stored tick. Far less than the 2^31 after which it would be taken for one to
+/// come.
+pub(crate) const RENEWAL_TICKS: u64 = 1 << 29;
 
 /// A tick that is near the current one, or one of two values in place of a tick. The two ticks that these would be
 /// otherwise, in 397 days, are stored as the next one.
@@ -61,6 +65,11 @@ impl NearTick {
     #[inline]
     pub(crate) fn is_after(self, tick: u64) -> bool {
         self.0.wrapping_sub(tick as u32) as i32 > 0 || !self.is_tick()
+    }
+
+    /// Returns what was near at `before` as it is stored at `now`, however much later that is.
+    pub(crate) fn renewed(self, before: u64, now: u64) -> Self {
+        if self.is_tick() { Self::new(self.at(before), now) } else { self }
     }
 
     /// Returns the whole number, at `now`; [`NEVER`] if it is not a tick.
@@ -128,6 +137,11 @@ mod tests {
         [0, 1, 2, 3, 4, 1000, max / 2, max - 1, max].into_iter()
     }
 
+    /// Returns times and distances from them.
+    fn pairs() -> impl Iterator<Item = (u64, u64)> {
+        TIMES.into_iter().flat_map(|now| distances(NEAR_TICKS_MAX).map(move |ahead| (now, ahead)))
+    }
+
     /// Returns the tick that is stored for `tick`.
     fn rounded(tick: u64) -> u64 {
         let low = tick as u32;
@@ -136,7 +150,7 @@ mod tests {
 
     #[test]
     fn a_near_tick_is_known_from_its_lower_half() {
-        for (now, ahead) in TIMES.into_iter().flat_map(|now| distances(NEAR_TICKS_MAX).map(move |ahead| (now, ahead))) {
+        for (now, ahead) in pairs() {
             let stored = NearTick::new(now + ahead, now);
             if ahead > 0 {
                 assert_eq!(stored.at(now), rounded(now + ahead), "{ahead} after {now}");
@@ -172,6 +186,22 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_renewed_tick_passes_when_it_would_have() {
+        for (before, ahead) in pairs() {
+            let stored = NearTick::new(before + ahead, before);
+            for later in [0, 1, ahead / 2, ahead, RENEWAL_TICKS, 1 << 31, (1 << 32) + 5, 9 << 32] {
+                let (now, tick) = (before + later, stored.at(before));
+                let renewed = stored.renewed(before, now);
+                assert_eq!(renewed.has_passed(now), tick <= now, "{ahead} after {before}, {later} later");
+                assert!(tick <= now || renewed.at(now) == tick, "{ahead} after {before}, {later} later");
+            }
+        }
+        for stored in [NearTick::NEVER, NearTick::FAR] {
+            assert_eq!(stored.renewed(7, 9 << 32), stored);
+        }
+    }
+
     /// Whatever the time is.
     #[test]
     fn what_is_no_tick_does_not_pass() {
@@ -185,7 +215,7 @@ mod tests {
 
     #[test]
     fn near_ticks_have_an_order() {
-        for (now, ahead) in TIMES.into_iter().flat_map(|now| distances(NEAR_TICKS_MAX).map(move |ahead| (now, ahead))) {
+        for (now, ahead) in pairs() {
             let stored = NearTick::new(now + ahead, now);
             let tick = stored.at(now);
             assert!(!stored.is_after(tick) && !stored.is_after(tick + NEAR_TICKS_MAX), "{ahead} after {now}");

@@ -64,6 +64,14 @@ impl Deadlines {
         self.armed.load().is_after(tick)
     }
 
+    /// Brings the stored ticks into range: what was stored at `before` or since, at `now`.
+    pub(crate) fn renew(&self, before: u64, now: u64) {
+        let read = self.read.load();
+        // One that the handler sets meanwhile stands.
+        self.read.replace(read, read.renewed(before, now));
+        self.armed.store(self.armed.load().renewed(before, now));
+    }
+
     /// Notes the tick of the worker's next check: `tick`, or an earlier one if that is not near. Returns it.
     pub(crate) fn arm(&self, tick: u64, now: u64) -> u64 {
         let tick = if tick == NEVER { NEVER } else { tick.min(now + NEAR_TICKS_MAX) };
@@ -77,11 +85,17 @@ impl Deadlines {
 impl ConnShared {
     /// Sets the read deadline. The worker is notified only if its timer would fire too late.
     pub(crate) fn set_read_deadline(&self, tick: u64) {
-        let read = NearTick::new(tick, self.worker().clock.settled());
+        let clock = &self.worker().clock;
+        let now = clock.settled();
+        let read = NearTick::new(tick, now);
         if read == NearTick::FAR {
             self.set_far_read_deadline(tick);
         } else if self.deadlines.read.swap(read) == NearTick::FAR {
             self.forget_far_read_deadline();
+        }
+        if clock.settled().saturating_sub(now) > NEAR_TICKS_MAX {
+            // The worker has woken from a sleep of months in between, and renewed what was stored.
+            return self.set_read_deadline(tick);
         }
         self.notify_deadline(tick);
     }
@@ -143,18 +157,10 @@ impl ConnShared {
 
 /// What the worker's timer does with the read deadline.
 impl ConnShared {
-    /// Returns whether the read deadline has passed at `now`. What is stored of it is brought into range.
+    /// Returns whether the read deadline has passed at `now`. One that was far is stored once it is near.
     pub(crate) fn review_read_deadline(&self, now: u64) -> bool {
         let read = self.deadlines.read.load();
-        if read == NearTick::FAR {
-            return self.review_far_read_deadline(now);
-        }
-        let passed = read.has_passed(now);
-        if passed {
-            // Until the handler sets another one it stays passed, for however long. A new one stands.
-            self.deadlines.read.replace(read, NearTick::new(now, now));
-        }
-        passed
+        if read == NearTick::FAR { self.review_far_read_deadline(now) } else { read.has_passed(now) }
     }
 
     #[cold]
@@ -168,13 +174,12 @@ impl ConnShared {
         self.deadlines.read.load().has_passed(now)
     }
 
-    /// Returns the tick at which the read deadline needs [`review_read_deadline`](Self::review_read_deadline) next.
-    /// `far` is the one that is kept with the outbound queue.
-    pub(crate) fn next_read_review(&self, far: u64, now: u64) -> u64 {
+    /// Returns the tick of the read deadline if that is to come. `far` is the one that is kept with the outbound queue.
+    pub(crate) fn next_read_deadline(&self, far: u64, now: u64) -> u64 {
         match self.deadlines.read.load() {
             NearTick::FAR => far,
             // The reader was woken for it and now checks by itself.
-            passed if passed.has_passed(now) => now + NEAR_TICKS_MAX,
+            passed if passed.has_passed(now) => NEVER,
             read => read.at(now),
         }
     }

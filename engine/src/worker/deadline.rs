@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 
 use super::progress::first_check;
 use super::{Conn, Phase, QUIET, Receive, SENDING, Worker};
+use crate::clock::near_tick::RENEWAL_TICKS;
 use crate::clock::wheel::{Entries, Links, Lists};
 use crate::clock::{NEVER, RecentTick};
 use crate::driver::Driver;
@@ -73,6 +74,15 @@ impl<D: Driver> Worker<D> {
         if armed != NEVER {
             let (timers, mut entries) = self.timers();
             timers.insert(&mut entries, key.index, armed);
+        }
+    }
+
+    /// Brings the ticks that connections store in 32 bits into range: see [`near_tick`](crate::clock::near_tick).
+    #[cold]
+    pub(super) fn renew_deadlines(&mut self, before: u64, now: u64) {
+        self.renew_at = now + RENEWAL_TICKS;
+        for conn in self.conns.iter() {
+            conn.shared.deadlines.renew(before, now);
         }
     }
 
@@ -209,10 +219,10 @@ impl Conn {
         }
     }
 
-    /// Returns the earliest tick at which something is to be done for a deadline.
+    /// Returns the earliest future deadline.
     fn next_deadline(&self, now: u64) -> u64 {
         let others = self.shared.lock_outbound().deadlines();
-        let read = self.shared.next_read_review(others.far_read, now);
+        let read = self.shared.next_read_deadline(others.far_read, now);
         read.min(others.write).min(others.lifetime).min(self.idle_deadline(now)).min(self.close_at)
     }
 }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
+use crate::clock::near_tick::RENEWAL_TICKS;
 use crate::clock::sleep_entry::SleepEntry;
 use crate::clock::wheel::{Links, Lists, Wheel};
 use crate::clock::{Clock, RecentTick};
@@ -137,6 +138,8 @@ pub(crate) struct Worker<D> {
     open: usize,
     /// The connections that have a deadline.
     timers: Lists,
+    /// The tick at which the stored ticks of all connections are renewed.
+    renew_at: u64,
     wheel: Wheel<Due>,
     starved: VecDeque<ConnKey>,
     /// Fan-outs with messages for members of this worker.
@@ -200,6 +203,7 @@ impl<D: Driver> Worker<D> {
             conns: Pieces::default(),
             open: 0,
             timers: Lists::new(now),
+            renew_at: now + RENEWAL_TICKS,
             wheel: Wheel::new(now),
             starved: VecDeque::new(),
             deliveries: VecDeque::new(),
@@ -303,7 +307,10 @@ impl<D: Driver> Worker<D> {
 
     /// Acts on the timers that were due at the tick `now`.
     fn expire_timers(&mut self, now: u64) {
-        self.worker_shared.clock.settle(now);
+        let before = self.worker_shared.clock.settle(now);
+        if now >= self.renew_at {
+            self.renew_deadlines(before, now);
+        }
         self.expire_deadlines(now);
         self.wheel.expire(now, &mut self.fired);
         // Nearly always.
