@@ -83,21 +83,31 @@ impl Deadlines {
 
 /// What handlers set.
 impl ConnShared {
-    /// Sets the read deadline. The worker is notified only if its timer would fire too late.
+    /// Sets the read deadline, or none for [`NEVER`]. The worker is notified only if its timer would fire too late.
     pub(crate) fn set_read_deadline(&self, tick: u64) {
+        if tick == NEVER {
+            return self.replace_read_deadline(NearTick::NEVER);
+        }
         let clock = &self.worker().clock;
         let now = clock.settled();
         let read = NearTick::new(tick, now);
         if read == NearTick::FAR {
             self.set_far_read_deadline(tick);
-        } else if self.deadlines.read.swap(read) == NearTick::FAR {
-            self.forget_far_read_deadline();
+        } else {
+            self.replace_read_deadline(read);
         }
         if clock.settled().saturating_sub(now) > NEAR_TICKS_MAX {
-            // The worker has woken from a sleep of months in between, and renewed what was stored.
+            // The worker has woken from a sleep of months in between, and renewed what was stored before.
             return self.set_read_deadline(tick);
         }
         self.notify_deadline(tick);
+    }
+
+    #[inline]
+    fn replace_read_deadline(&self, read: NearTick) {
+        if self.deadlines.read.swap(read) == NearTick::FAR {
+            self.forget_far_read_deadline();
+        }
     }
 
     pub(crate) fn set_read_deadline_in(&self, duration: Duration) {

@@ -40,7 +40,7 @@ use crate::shared::ready_queue::{Ready, ReadyQueue};
 use crate::shared::worker_shared::WorkerShared;
 #[cfg(feature = "tls")]
 use crate::tls::TlsInfo;
-use crate::util::biased_lock::{BiasedGuard, BiasedPair};
+use crate::util::biased_lock::{BiasedPair, FirstGuard, SecondGuard};
 use crate::util::task;
 
 /// The shared state of one connection.
@@ -143,12 +143,12 @@ impl ConnShared {
     }
 
     #[inline]
-    pub(crate) fn lock_inbound(&self) -> BiasedGuard<'_, Inbound> {
+    pub(crate) fn lock_inbound(&self) -> FirstGuard<'_, Inbound, Outbound> {
         self.queues.lock_first()
     }
 
     #[inline]
-    pub(crate) fn lock_outbound(&self) -> BiasedGuard<'_, Outbound> {
+    pub(crate) fn lock_outbound(&self) -> SecondGuard<'_, Inbound, Outbound> {
         self.queues.lock_second()
     }
 

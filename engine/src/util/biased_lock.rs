@@ -136,8 +136,8 @@ impl<A, B> BiasedPair<A, B> {
     /// # Panics
     /// If the owner already holds it, or the thread would have to wait and may not (see [`NoWaiting`]).
     #[inline]
-    pub(crate) fn lock_first(&self) -> BiasedGuard<'_, A> {
-        BiasedGuard::new(self.owner, &self.first_door, &self.first)
+    pub(crate) fn lock_first(&self) -> FirstGuard<'_, A, B> {
+        self.lock()
     }
 
     /// Waits for the lock of the second value.
@@ -145,8 +145,33 @@ impl<A, B> BiasedPair<A, B> {
     /// # Panics
     /// As [`lock_first`](Self::lock_first).
     #[inline]
-    pub(crate) fn lock_second(&self) -> BiasedGuard<'_, B> {
-        BiasedGuard::new(self.owner, &self.second_door, &self.second)
+    pub(crate) fn lock_second(&self) -> SecondGuard<'_, A, B> {
+        self.lock()
+    }
+
+    #[inline]
+    fn lock<S: Side<A, B>>(&self) -> BiasedGuard<'_, A, B, S> {
+        let door = S::door(self);
+        if door.mutex.is_biased() && THREAD.with(|thread| thread.owner.get()) == self.owner {
+            assert!(!door.inside.load(Ordering::Relaxed), "locked twice by one thread: {NESTED}");
+            door.inside.store(true, Ordering::Relaxed);
+            // Keeps the compiler from reordering; `take_bias` does the processor's part.
+            fence::on_this_core();
+            if door.mutex.is_biased() {
+                return BiasedGuard { pair: self, holds_mutex: false, _not_send: PhantomData };
+            }
+            door.inside.store(false, Ordering::Release);
+        }
+        self.lock_shared()
+    }
+
+    #[inline(never)]
+    fn lock_shared<S: Side<A, B>>(&self) -> BiasedGuard<'_, A, B, S> {
+        let door = S::door(self);
+        if !door.mutex.try_lock() {
+            door.lock_slowly();
+        }
+        BiasedGuard { pair: self, holds_mutex: true, _not_send: PhantomData }
     }
 }
 
@@ -155,32 +180,9 @@ impl Door {
         Self { mutex: RawLock::new(biased), inside: AtomicBool::new(false) }
     }
 
-    /// Takes the lock. Returns whether as its owner, without the mutex.
-    #[inline]
-    fn enter(&self, owner: u32) -> bool {
-        if self.mutex.is_biased() && THREAD.with(|thread| thread.owner.get()) == owner {
-            assert!(!self.inside.load(Ordering::Relaxed), "locked twice by one thread: {NESTED}");
-            self.inside.store(true, Ordering::Relaxed);
-            // Keeps the compiler from reordering; `take_bias` does the processor's part.
-            fence::on_this_core();
-            if self.mutex.is_biased() {
-                return true;
-            }
-            self.inside.store(false, Ordering::Release);
-        }
-        self.enter_shared();
-        false
-    }
-
-    #[inline(never)]
-    fn enter_shared(&self) {
-        if !self.mutex.try_lock() {
-            self.enter_slowly();
-        }
-    }
-
+    /// Waits for the mutex, or takes the bias away.
     #[cold]
-    fn enter_slowly(&self) {
+    fn lock_slowly(&self) {
         refuse_to_wait();
         if !self.mutex.take_bias() {
             return self.mutex.wait();
@@ -191,63 +193,90 @@ impl Door {
             yield_now();
         }
     }
+}
 
-    /// Gives the lock back.
-    #[inline]
-    fn leave(&self, is_owner: bool) {
-        if is_owner {
-            self.inside.store(false, Ordering::Release);
-        } else {
-            self.mutex.unlock();
-        }
+/// The first or the second value of a pair. A type, so that a guard is one pointer and finds everything from there.
+pub(crate) trait Side<A, B> {
+    type Value;
+
+    fn door(pair: &BiasedPair<A, B>) -> &Door;
+    fn value(pair: &BiasedPair<A, B>) -> &UnsafeCell<Self::Value>;
+}
+
+pub(crate) struct First;
+pub(crate) struct Second;
+
+impl<A, B> Side<A, B> for First {
+    type Value = A;
+
+    #[inline(always)]
+    fn door(pair: &BiasedPair<A, B>) -> &Door {
+        &pair.first_door
+    }
+
+    #[inline(always)]
+    fn value(pair: &BiasedPair<A, B>) -> &UnsafeCell<A> {
+        &pair.first
     }
 }
 
-/// Access to a value of a [`BiasedPair`].
-pub(crate) struct BiasedGuard<'a, T> {
-    door: &'a Door,
-    value: &'a UnsafeCell<T>,
-    /// It was taken without the mutex.
-    is_owner: bool,
+impl<A, B> Side<A, B> for Second {
+    type Value = B;
+
+    #[inline(always)]
+    fn door(pair: &BiasedPair<A, B>) -> &Door {
+        &pair.second_door
+    }
+
+    #[inline(always)]
+    fn value(pair: &BiasedPair<A, B>) -> &UnsafeCell<B> {
+        &pair.second
+    }
+}
+
+/// Access to one value of a [`BiasedPair`].
+pub(crate) struct BiasedGuard<'a, A, B, S: Side<A, B>> {
+    pair: &'a BiasedPair<A, B>,
+    /// False for the owner of a biased lock.
+    holds_mutex: bool,
     /// Keeps the guard on its thread.
-    _not_send: PhantomData<*const ()>,
+    _not_send: PhantomData<(S, *const ())>,
 }
 
-impl<'a, T> BiasedGuard<'a, T> {
+pub(crate) type FirstGuard<'a, A, B> = BiasedGuard<'a, A, B, First>;
+pub(crate) type SecondGuard<'a, A, B> = BiasedGuard<'a, A, B, Second>;
+
+impl<A, B, S: Side<A, B>> Deref for BiasedGuard<'_, A, B, S> {
+    type Target = S::Value;
+
     #[inline]
-    fn new(owner: u32, door: &'a Door, value: &'a UnsafeCell<T>) -> Self {
-        let is_owner = door.enter(owner);
-        Self { door, value, is_owner, _not_send: PhantomData }
+    fn deref(&self) -> &S::Value {
+        // SAFETY: a guard gives exclusive access to the value of its side, whose door it has entered. With the mutex: no
+        // other thread has the mutex, and the owner does not enter without it, because the bias was taken, and the owner
+        // had left, before the first guard with the mutex was created. Without: this is the owner's thread (a guard
+        // cannot be sent), it has no other guard, because `inside` was false before, and any thread that now takes the
+        // bias waits for `inside`, which the fence after that makes it see.
+        unsafe { &*S::value(self.pair).get() }
     }
 }
 
-impl<T> Deref for BiasedGuard<'_, T> {
-    type Target = T;
-
+impl<A, B, S: Side<A, B>> DerefMut for BiasedGuard<'_, A, B, S> {
     #[inline]
-    fn deref(&self) -> &T {
-        // SAFETY: a guard gives exclusive access to the value, because each value has a door, and a guard is made only
-        // by entering it. With the mutex: no other thread has the mutex, and the owner does not enter without it,
-        // because the bias was taken, and the owner had left, before the first guard with the mutex was created.
-        // Without: this is the owner's thread (a guard cannot be sent), it has no other guard, because `inside` was
-        // false before, and any thread that now takes the bias waits for `inside`, which the fence after that makes it
-        // see.
-        unsafe { &*self.value.get() }
-    }
-}
-
-impl<T> DerefMut for BiasedGuard<'_, T> {
-    #[inline]
-    fn deref_mut(&mut self) -> &mut T {
+    fn deref_mut(&mut self) -> &mut S::Value {
         // SAFETY: as for `deref`; the guard is borrowed mutably.
-        unsafe { &mut *self.value.get() }
+        unsafe { &mut *S::value(self.pair).get() }
     }
 }
 
-impl<T> Drop for BiasedGuard<'_, T> {
+impl<A, B, S: Side<A, B>> Drop for BiasedGuard<'_, A, B, S> {
     #[inline]
     fn drop(&mut self) {
-        self.door.leave(self.is_owner);
+        let door = S::door(self.pair);
+        if self.holds_mutex {
+            door.mutex.unlock();
+        } else {
+            door.inside.store(false, Ordering::Release);
+        }
     }
 }
 
@@ -349,12 +378,12 @@ mod loom_tests {
         Arc::new(BiasedPair::new(Number::new(0), Number::new(0)))
     }
 
-    fn add(number: &BiasedGuard<'_, Number>) {
+    fn add<S: Side<Number, Number, Value = Number>>(number: &BiasedGuard<'_, Number, Number, S>) {
         // SAFETY: the guard gives exclusive access, which is what these models check.
         number.with_mut(|value| unsafe { *value += 1 });
     }
 
-    fn value(number: &BiasedGuard<'_, Number>) -> u32 {
+    fn value<S: Side<Number, Number, Value = Number>>(number: &BiasedGuard<'_, Number, Number, S>) -> u32 {
         // SAFETY: as above.
         number.with(|value| unsafe { *value })
     }

@@ -171,6 +171,7 @@ impl Conn {
     }
 
     /// Starts the stall timeout of a send. Returns whether the armed timer would fire too late for it.
+    #[inline]
     pub(super) fn begin_stall_timeout(&mut self, now: u64) -> bool {
         let stall = self.shared.deadlines.stall.load(Ordering::SeqCst);
         if stall == 0 || self.phase != Phase::Open {
