@@ -78,12 +78,9 @@ impl Clock {
         self.settled.load(Ordering::Relaxed)
     }
 
-    /// Records that everything that arrived up to `tick` has been looked at. Returns the tick up to which it had been
-    /// before.
-    pub(crate) fn settle(&self, tick: u64) -> u64 {
-        let before = self.settled();
+    /// Records that everything that arrived up to `tick` has been looked at.
+    pub(crate) fn settle(&self, tick: u64) {
         self.settled.store(tick, Ordering::Relaxed);
-        before
     }
 
     /// Returns the tick at which `timeout` from now has passed, on any thread. Reads the system clock, because the

@@ -38,21 +38,21 @@ impl NearTick {
     /// Returns `tick` as it is stored at the tick `now`. One in the past is stored as `now`.
     #[inline]
     pub(crate) fn new(tick: u64, now: u64) -> Self {
-        let ahead = tick.saturating_sub(now);
-        if ahead > NEAR_TICKS_MAX {
+        if tick.saturating_sub(now) > NEAR_TICKS_MAX {
             return if tick == NEVER { Self::NEVER } else { Self::FAR };
         }
-        let stored = Self((now + ahead) as u32);
-        match (stored.is_tick(), ahead) {
+        let stored = Self(tick.max(now) as u32);
+        match (stored.is_tick(), tick > now) {
             (true, _) => stored,
-            (false, 0) => Self(Self::FAR.0 - 1),
-            (false, _) => Self(Self::NEVER.0 + 1),
+            (false, true) => Self(Self::NEVER.0 + 1),
+            (false, false) => Self(Self::FAR.0 - 1),
         }
     }
 
+    /// Returns whether it is a tick, and neither of the two other values.
     #[inline]
-    fn is_tick(self) -> bool {
-        self != Self::NEVER && self != Self::FAR
+    pub(crate) fn is_tick(self) -> bool {
+        self.0.wrapping_sub(Self::FAR.0) > 1
     }
 
     /// Returns whether it is a tick at or before `now`.
@@ -64,7 +64,13 @@ impl NearTick {
     /// Returns whether it is after `tick`, which must be near itself. [`NEVER`](Self::NEVER) is after every tick.
     #[inline]
     pub(crate) fn is_after(self, tick: u64) -> bool {
-        self.0.wrapping_sub(tick as u32) as i32 > 0 || self == Self::NEVER
+        self.is_after_near(Self(tick as u32))
+    }
+
+    /// As [`is_after`](Self::is_after), for a tick that is stored.
+    #[inline]
+    pub(crate) fn is_after_near(self, tick: Self) -> bool {
+        self.0.wrapping_sub(tick.0) as i32 > 0 || self == Self::NEVER
     }
 
     /// Returns what was near at `before` as it is stored at `now`, however much later that is.

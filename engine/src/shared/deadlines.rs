@@ -85,29 +85,39 @@ impl Deadlines {
 impl ConnShared {
     /// Sets the read deadline, or none for [`NEVER`]. The worker is notified only if its timer would fire too late.
     pub(crate) fn set_read_deadline(&self, tick: u64) {
-        if tick == NEVER {
-            return self.replace_read_deadline(NearTick::NEVER);
-        }
         let clock = &self.worker().clock;
         let now = clock.settled();
         let read = NearTick::new(tick, now);
-        if read == NearTick::FAR {
-            self.set_far_read_deadline(tick);
-        } else {
-            self.replace_read_deadline(read);
+        if !read.is_tick() {
+            return self.set_distant_read_deadline(tick, read);
+        }
+        if self.deadlines.read.swap(read) == NearTick::FAR {
+            self.forget_far_read_deadline();
         }
         if clock.settled().saturating_sub(now) > NEAR_TICKS_MAX {
             // The worker has woken from a sleep of months in between, and renewed what was stored before.
             return self.set_read_deadline(tick);
         }
-        self.notify_deadline(tick);
+        if self.deadlines.armed.load().is_after_near(read) {
+            self.post(Command::Deadline(self.key));
+        }
     }
 
-    #[inline]
-    fn replace_read_deadline(&self, read: NearTick) {
-        if self.deadlines.read.swap(read) == NearTick::FAR {
-            self.forget_far_read_deadline();
+    /// Sets a read deadline that is not near, or none. A far tick and the value that stands for it are written under the
+    /// lock, so that they agree.
+    #[inline(never)]
+    fn set_distant_read_deadline(&self, tick: u64, read: NearTick) {
+        if read == NearTick::NEVER {
+            if self.deadlines.read.swap(read) == NearTick::FAR {
+                self.forget_far_read_deadline();
+            }
+            return;
         }
+        let mut outbound = self.lock_outbound();
+        outbound.set_deadlines(|deadlines| deadlines.far_read = tick);
+        self.deadlines.read.store(NearTick::FAR);
+        drop(outbound);
+        self.notify_deadline(tick);
     }
 
     pub(crate) fn set_read_deadline_in(&self, duration: Duration) {
@@ -136,15 +146,6 @@ impl ConnShared {
     pub(crate) fn set_idle(&self, timeout: Option<Duration>) {
         // The worker stores it together with the time it counts from.
         self.post(Command::Idle(self.key, timeout_ticks(timeout)));
-    }
-
-    /// Keeps a read deadline that is not near. The tick and the value that stands for it are written under the lock, so
-    /// that they agree.
-    #[cold]
-    fn set_far_read_deadline(&self, tick: u64) {
-        let mut outbound = self.lock_outbound();
-        outbound.set_deadlines(|deadlines| deadlines.far_read = tick);
-        self.deadlines.read.store(NearTick::FAR);
     }
 
     /// Forgets a read deadline that was not near, unless there is another one by now.

@@ -72,15 +72,20 @@ impl<D: Driver> Worker<D> {
         let armed = conn.shared.deadlines.arm(next, now);
         self.disarm(key);
         if armed != NEVER {
-            let (timers, mut entries) = self.timers();
+            let (timers, mut entries) = self.timers(now);
             timers.insert(&mut entries, key.index, armed);
         }
     }
 
     /// Brings the ticks that connections store in 32 bits into range: see [`near_tick`](crate::clock::near_tick).
     #[cold]
-    pub(super) fn renew_deadlines(&mut self, before: u64, now: u64) {
+    #[inline(never)]
+    pub(super) fn renew_deadlines(&mut self, now: u64) {
         self.renew_at = now + RENEWAL_TICKS;
+        let clock = &self.worker_shared.clock;
+        let before = clock.settled();
+        // First, so that a handler that stores a tick behind this walk finds the new time.
+        clock.settle(now);
         for conn in self.conns.iter() {
             conn.shared.deadlines.renew(before, now);
         }
@@ -88,7 +93,7 @@ impl<D: Driver> Worker<D> {
 
     /// Checks the deadlines of the connections whose timers are due.
     pub(super) fn expire_deadlines(&mut self, now: u64) {
-        let (timers, mut entries) = self.timers();
+        let (timers, mut entries) = self.timers(now);
         timers.expire(&mut entries, now);
         // Nearly always.
         if self.overdue.is_empty() {
@@ -104,13 +109,12 @@ impl<D: Driver> Worker<D> {
     /// Disarms the timer of a connection, if it is armed.
     pub(super) fn disarm(&mut self, key: ConnKey) {
         if self.conn(key).is_some() {
-            let (timers, mut entries) = self.timers();
+            let (timers, mut entries) = self.timers(self.worker_shared.clock.settled());
             timers.remove(&mut entries, key.index);
         }
     }
 
-    fn timers(&mut self) -> (&mut Lists, Timers<'_>) {
-        let now = self.worker_shared.clock.settled();
+    fn timers(&mut self, now: u64) -> (&mut Lists, Timers<'_>) {
         (&mut self.timers, Timers { conns: &mut self.conns, overdue: &mut self.overdue, now })
     }
 }
@@ -171,7 +175,7 @@ impl Conn {
     }
 
     /// Starts the stall timeout of a send. Returns whether the armed timer would fire too late for it.
-    #[inline]
+    #[inline(always)]
     pub(super) fn begin_stall_timeout(&mut self, now: u64) -> bool {
         let stall = self.shared.deadlines.stall.load(Ordering::SeqCst);
         if stall == 0 || self.phase != Phase::Open {

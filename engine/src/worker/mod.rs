@@ -307,10 +307,10 @@ impl<D: Driver> Worker<D> {
 
     /// Acts on the timers that were due at the tick `now`.
     fn expire_timers(&mut self, now: u64) {
-        let before = self.worker_shared.clock.settle(now);
         if now >= self.renew_at {
-            self.renew_deadlines(before, now);
+            self.renew_deadlines(now);
         }
+        self.worker_shared.clock.settle(now);
         self.expire_deadlines(now);
         self.wheel.expire(now, &mut self.fired);
         // Nearly always.
