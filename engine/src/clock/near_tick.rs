@@ -38,7 +38,7 @@ impl NearTick {
     /// Returns `tick` as it is stored at the tick `now`. One in the past is stored as `now`.
     #[inline]
     pub(crate) fn new(tick: u64, now: u64) -> Self {
-        if tick.saturating_sub(now) > NEAR_TICKS_MAX {
+        if tick > now + NEAR_TICKS_MAX {
             return if tick == NEVER { Self::NEVER } else { Self::FAR };
         }
         let stored = Self(tick.max(now) as u32);

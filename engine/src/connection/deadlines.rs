@@ -3,7 +3,6 @@
 
 use std::time::{Duration, Instant};
 
-use crate::clock::NEVER;
 use crate::connection::Connection;
 
 /// # Deadlines and timeouts
@@ -17,8 +16,7 @@ impl Connection {
     /// [`ReceiveError::Deadline`](crate::ReceiveError::Deadline) while nothing is buffered. The connection stays
     /// usable; `None` waits without limit. A deadline in the past makes reads fail at once when nothing is buffered.
     pub fn set_read_deadline(&self, deadline: Option<Instant>) {
-        let shared = self.shared();
-        shared.set_read_deadline(deadline.map_or(NEVER, |d| shared.worker().clock.tick_of(d)));
+        self.sender().set_read_deadline(deadline);
     }
 
     /// Sets the read deadline to `duration` from now. It does not move when bytes arrive: call this again to renew it.

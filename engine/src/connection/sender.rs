@@ -410,7 +410,10 @@ impl ByteSender {
     /// Sets the read deadline. See [`Connection::set_read_deadline`](crate::Connection::set_read_deadline).
     pub fn set_read_deadline(&self, deadline: Option<Instant>) {
         let shared = &self.shared;
-        shared.set_read_deadline(deadline.map_or(NEVER, |d| shared.worker().clock.tick_of(d)));
+        match deadline {
+            Some(deadline) => shared.set_read_deadline(shared.worker().clock.tick_of(deadline)),
+            None => shared.clear_read_deadline(),
+        }
     }
 
     /// Sets the lifetime deadline. See [`Connection::set_lifetime_deadline`](crate::Connection::set_lifetime_deadline).

@@ -83,18 +83,26 @@ impl Deadlines {
 
 /// What handlers set.
 impl ConnShared {
-    /// Sets the read deadline, or none for [`NEVER`]. The worker is notified only if its timer would fire too late.
+    /// Removes the read deadline.
+    #[inline]
+    pub(crate) fn clear_read_deadline(&self) {
+        if self.deadlines.read.swap(NearTick::NEVER) == NearTick::FAR {
+            self.forget_far_read_deadline();
+        }
+    }
+
+    /// Sets the read deadline. The worker is notified only if its timer would fire too late.
     pub(crate) fn set_read_deadline(&self, tick: u64) {
         let clock = &self.worker().clock;
         let now = clock.settled();
         let read = NearTick::new(tick, now);
         if !read.is_tick() {
-            return self.set_distant_read_deadline(tick, read);
+            return self.set_far_read_deadline(tick);
         }
         if self.deadlines.read.swap(read) == NearTick::FAR {
             self.forget_far_read_deadline();
         }
-        if clock.settled().saturating_sub(now) > NEAR_TICKS_MAX {
+        if clock.settled().wrapping_sub(now) > NEAR_TICKS_MAX {
             // The worker has woken from a sleep of months in between, and renewed what was stored before.
             return self.set_read_deadline(tick);
         }
@@ -103,16 +111,11 @@ impl ConnShared {
         }
     }
 
-    /// Sets a read deadline that is not near, or none. A far tick and the value that stands for it are written under the
-    /// lock, so that they agree.
+    /// Sets a read deadline that is not near. The tick and the value that stands for it are written under the lock, so
+    /// that they agree.
+    #[cold]
     #[inline(never)]
-    fn set_distant_read_deadline(&self, tick: u64, read: NearTick) {
-        if read == NearTick::NEVER {
-            if self.deadlines.read.swap(read) == NearTick::FAR {
-                self.forget_far_read_deadline();
-            }
-            return;
-        }
+    fn set_far_read_deadline(&self, tick: u64) {
         let mut outbound = self.lock_outbound();
         outbound.set_deadlines(|deadlines| deadlines.far_read = tick);
         self.deadlines.read.store(NearTick::FAR);

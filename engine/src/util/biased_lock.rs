@@ -93,7 +93,7 @@ fn refuse_to_wait() {
 }
 
 /// A lock without its owner and its value.
-struct Door {
+pub(crate) struct Door {
     mutex: RawLock,
     /// The owner holds the lock without the mutex, or is about to check whether it can.
     inside: AtomicBool,
