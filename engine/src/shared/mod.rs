@@ -49,7 +49,7 @@ use crate::util::task;
 #[repr(C)]
 pub(crate) struct ConnShared {
     pub(crate) key: ConnKey,
-    queues: BiasedPair<Inbound, Outbound>,
+    queues: BiasedPair<Outbound, Inbound>,
     /// [`PARKED`] or [`KNOWN`] while the reader waits with its waker stored, and cleared by whichever event wakes it.
     /// Written under the inbound lock; a known reader that is polled again stays pending without taking the lock.
     reader: AtomicU8,
@@ -130,7 +130,7 @@ impl ConnShared {
     pub(crate) fn new(key: ConnKey, peer: Address, local: Arc<LocalEnd>) -> Arc<Self> {
         Arc::new(Self {
             key,
-            queues: BiasedPair::new(Inbound::new(), Outbound::new()),
+            queues: BiasedPair::new(Outbound::new(), Inbound::new()),
             deadlines: Deadlines::new(),
             reader: AtomicU8::new(AWAKE),
             ends: AtomicU8::new(0),
@@ -143,13 +143,13 @@ impl ConnShared {
     }
 
     #[inline]
-    pub(crate) fn lock_inbound(&self) -> FirstGuard<'_, Inbound, Outbound> {
-        self.queues.lock_first()
+    pub(crate) fn lock_inbound(&self) -> SecondGuard<'_, Outbound, Inbound> {
+        self.queues.lock_second()
     }
 
     #[inline]
-    pub(crate) fn lock_outbound(&self) -> SecondGuard<'_, Inbound, Outbound> {
-        self.queues.lock_second()
+    pub(crate) fn lock_outbound(&self) -> FirstGuard<'_, Outbound, Inbound> {
+        self.queues.lock_first()
     }
 
     #[inline]

@@ -99,13 +99,14 @@ pub(crate) struct Door {
     inside: AtomicBool,
 }
 
-/// Two values, each with a mutual-exclusion lock of its own that is biased to one thread until another wants it.
+/// Two values, each with a mutual-exclusion lock of its own that is biased to one thread until another wants it. The
+/// first is for the one that is locked more often: it has the address of the pair, which saves instructions.
 #[repr(C)]
 pub(crate) struct BiasedPair<A, B> {
+    first: UnsafeCell<A>,
     owner: u32,
     first_door: Door,
     second_door: Door,
-    first: UnsafeCell<A>,
     second: UnsafeCell<B>,
 }
 
@@ -123,10 +124,10 @@ impl<A, B> BiasedPair<A, B> {
     pub(crate) fn new(first: A, second: B) -> Self {
         let owner = THREAD.with(|thread| thread.owner.get());
         Self {
+            first: UnsafeCell::new(first),
             owner,
             first_door: Door::new(owner != NOBODY),
             second_door: Door::new(owner != NOBODY),
-            first: UnsafeCell::new(first),
             second: UnsafeCell::new(second),
         }
     }

@@ -140,7 +140,7 @@ fn without_a_claim_it_is_a_mutex() {
     assert_eq!((*lock.lock_first(), *lock.lock_second()), (7, 8));
 }
 
-/// A sender on another thread takes the bias of the outbound queue; the inbound buffer's stays with the worker.
+/// A sender on another thread takes the bias of the outbound queue, and that of the inbound buffer stays.
 #[test]
 #[cfg(all(target_os = "linux", not(miri)))]
 fn each_lock_of_a_pair_loses_its_bias_by_itself() {
