@@ -10,6 +10,7 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
+use tidegate_benches::{errln, outln};
 
 /// Time limit of `cargo bench` without arguments. It does not include the time in which cargo built this program.
 const TIME: Duration = Duration::from_secs(18 * 60);
@@ -21,11 +22,11 @@ fn main() -> ExitCode {
     let benching = arguments.iter().any(|argument| argument == "--bench");
     arguments.retain(|argument| argument != "--bench" && argument != "--short");
     if !benching {
-        println!("the matrix runs under cargo bench");
+        outln!("the matrix runs under cargo bench");
         return ExitCode::SUCCESS;
     }
     let Some(programs) = programs() else {
-        eprintln!("cargo bench: cannot find the folder of the built programs");
+        errln!("cargo bench: cannot find the folder of the built programs");
         return ExitCode::FAILURE;
     };
     if let [first, more @ ..] = &arguments[..]
@@ -36,14 +37,14 @@ fn main() -> ExitCode {
     }
     let mut complete = cargo(ECHO);
     if !build_peers() {
-        eprintln!("cargo bench: building the peers failed; measuring without them");
+        errln!("cargo bench: building the peers failed; measuring without them");
         complete = false;
         if !cargo(TOOLS) {
             return ExitCode::FAILURE;
         }
     }
     if arguments.is_empty() && !cargo(&format!("{MICRO} {MICRO_SHORT}")) {
-        eprintln!("cargo bench: the micro benches failed; continuing without them");
+        errln!("cargo bench: the micro benches failed; continuing without them");
         complete = false;
     }
     let mut matrix = Command::new(programs.join("bench"));
@@ -52,7 +53,7 @@ fn main() -> ExitCode {
         matrix.arg(format!("--budget={}", TIME.saturating_sub(begun.elapsed()).as_secs()));
     }
     complete &= succeeds(&mut matrix);
-    println!("\ncargo bench took {} s, without building itself", begun.elapsed().as_secs());
+    outln!("\ncargo bench took {} s, without building itself", begun.elapsed().as_secs());
     if complete { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
@@ -81,11 +82,11 @@ fn build_peers() -> bool {
     });
     if has_libraries && cargo(AND_UWEBSOCKETS) {
         if !succeeds(Command::new(root().join(LOAD_TESTER)).current_dir(root())) {
-            eprintln!("cargo bench: measuring without the load tester of uWebSockets, which {LOAD_TESTER} builds");
+            errln!("cargo bench: measuring without the load tester of uWebSockets, which {LOAD_TESTER} builds");
         }
         return true;
     }
-    eprintln!("cargo bench: measuring without uWebSockets; benches/peers.md lists the libraries it needs");
+    errln!("cargo bench: measuring without uWebSockets; benches/peers.md lists the libraries it needs");
     cargo(TOOLS_AND_PEERS)
 }
 
@@ -112,7 +113,7 @@ fn programs() -> Option<PathBuf> {
 
 /// Runs cargo with the words of `step`. Returns whether it succeeded.
 fn cargo(step: &str) -> bool {
-    println!("cargo {step}");
+    outln!("cargo {step}");
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     succeeds(Command::new(cargo).current_dir(root()).args(step.split(' ')))
 }
@@ -121,7 +122,7 @@ fn succeeds(command: &mut Command) -> bool {
     match command.status() {
         Ok(status) => status.success(),
         Err(error) => {
-            eprintln!("cargo bench: {}: {error}", command.get_program().to_string_lossy());
+            errln!("cargo bench: {}: {error}", command.get_program().to_string_lossy());
             false
         }
     }

@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use tidegate::prelude::*;
 use tidegate::websocket::{EventHandler, EventSocket, KeepaliveConfig};
+use tidegate_benches::{errln, outln};
 use tidegate_websocket::protocol::{Frame, MaskingKey};
 
 /// One count and its limit.
@@ -72,7 +73,7 @@ fn main() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            eprintln!("echo_instructions: {error}");
+            errln!("echo_instructions: {error}");
             ExitCode::FAILURE
         }
     }
@@ -117,21 +118,21 @@ impl EventHandler for EventEcho {
 /// Counts every case. Returns whether all are within their limits.
 fn count() -> Result<bool> {
     if let Err(error) = Command::new("valgrind").arg("--version").stdout(Stdio::null()).status() {
-        println!("echo_instructions: SKIPPED: valgrind: {error}");
+        outln!("echo_instructions: SKIPPED: valgrind: {error}");
         return Ok(true);
     }
     if let Err(error) = io_uring::IoUring::new(1) {
-        println!("echo_instructions: SKIPPED: io_uring: {error}");
+        outln!("echo_instructions: SKIPPED: io_uring: {error}");
         return Ok(true);
     }
     let mut within = true;
-    println!("{:<36} {:>8} {:>8}", "instructions per message", "counted", "limit");
+    outln!("{:<36} {:>8} {:>8}", "instructions per message", "counted", "limit");
     for case in CASES {
         let [few, many] = [instructions(case, SEGMENTS[0])?, instructions(case, SEGMENTS[1])?];
         let messages = ((SEGMENTS[1] - SEGMENTS[0]) * case.depth) as u64;
         let each = many.saturating_sub(few) / messages;
         let verdict = if each > case.limit { "  ABOVE THE LIMIT" } else { "" };
-        println!("{:<36} {each:>8} {:>8}{verdict}", case.name, case.limit);
+        outln!("{:<36} {each:>8} {:>8}{verdict}", case.name, case.limit);
         within &= each <= case.limit;
     }
     Ok(within)

@@ -4,7 +4,9 @@
 #[expect(dead_code, reason = "only the path of the program is needed")]
 mod example;
 
-use std::process::{Command, Output};
+use std::io;
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{Command, Output, Stdio};
 
 use example::program;
 
@@ -32,13 +34,21 @@ fn every_web_socket_answers_in_each_style() {
     }
 }
 
+/// Short windows for the active ones.
+const WINDOWS: [&str; 4] = ["--windows", "3", "--window-seconds", "0.02"];
+
 #[test]
 fn active_ones_are_measured_alone_and_beside_the_idle_ones() {
-    let text = printed(&["--connections", "300", "--active", "10", "--handlers", "inline"]);
-    for place in ["alone: ", "beside the idle ones: "] {
-        assert!(text.contains(&format!("round trips of 10 active WebSockets {place}2000 of them, p50 ")), "{text}");
+    let arguments = ["--connections", "300", "--active", "10", "--handlers", "inline"];
+    let text = printed(&[&arguments[..], &WINDOWS].concat());
+    for place in ["alone", "beside the idle ones"] {
+        let (_, after) = text.split_once(&format!("round trips of 10 active WebSockets {place}, ")).unwrap();
+        let lines: Vec<&str> = after.lines().take(5).collect();
+        assert_eq!(lines[0], "3 windows of 0.02 s:");
+        assert!(lines[1..4].iter().all(|line| line.contains(" per second, p50 ")), "{text}");
+        assert!(lines[4].starts_with("  medians: ") && lines[4].contains(", p99 "), "{text}");
     }
-    assert!(text.contains("opened 290 in ") && text.contains("  their p99 is "), "{text}");
+    assert!(text.contains("opened 290 in ") && text.contains("  their median p99 is "), "{text}");
 }
 
 #[test]
@@ -52,7 +62,7 @@ fn a_broadcast_reaches_all() {
 
 #[test]
 fn unix_domain_sockets_serve_too() {
-    let text = printed(&["--connections", "300", "--unix", "--active", "10", "--broadcast"]);
+    let text = printed(&[&["--connections", "300", "--unix", "--active", "10", "--broadcast"], &WINDOWS[..]].concat());
     assert!(text.contains("opened 290 in ") && text.contains("broadcast to 300 WebSockets received in "), "{text}");
 }
 
@@ -67,6 +77,8 @@ fn unknown_styles_and_sizes_are_refused() {
     for (option, value, answer) in [
         ("--style", "event", "invalid value \"event\" for --style: must be async, boxed or events"),
         ("--future-bytes", "4000", "--future-bytes 4000 must be 0, 1024, 4096 or 16384"),
+        ("--windows", "0", "invalid value \"0\" for --windows: must be 1 to 100"),
+        ("--window-seconds", "61", "invalid value \"61\" for --window-seconds: must be 0.01 to 60"),
     ] {
         let output = idle(&["--connections", "1", option, value]);
         let errors = String::from_utf8_lossy(&output.stderr);
@@ -89,4 +101,14 @@ fn a_client_that_cannot_connect_says_so() {
     let output = idle(&["client", "127.0.0.1:1", "1", "1"]);
     assert!(!output.status.success());
     assert!(String::from_utf8_lossy(&output.stderr).contains("a client has 4 arguments"));
+}
+
+#[test]
+fn a_reader_that_has_gone_ends_it_quietly() {
+    let (reader, writer) = io::pipe().unwrap();
+    drop(reader);
+    let mut command = Command::new(program("idle"));
+    command.args(["--connections", "10"]).stdout(writer).stderr(Stdio::piped());
+    let output = command.spawn().unwrap().wait_with_output().unwrap();
+    assert_eq!((output.status.signal(), output.stderr), (Some(libc::SIGPIPE), Vec::new()));
 }

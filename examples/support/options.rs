@@ -1,6 +1,7 @@
 //! The command line of an example: options with defaults, arguments, `--help`, and exit code 2 for a wrong option.
 
 use std::fmt::Display;
+use std::io::{self, Write as _};
 use std::process::exit;
 use std::str::FromStr;
 
@@ -105,20 +106,23 @@ fn value(parser: &mut Parser, name: String) -> Result<String, lexopt::Error> {
     if value.starts_with("--") { Err(lexopt::Error::MissingValue { option: Some(name) }) } else { Ok(value) }
 }
 
+/// A reader that has gone has read enough.
 fn print_help(about: &str, rows: &[Row<'_>]) {
     let arguments = rows.iter().filter(|(usage, ..)| !usage.starts_with('-')).map(|(usage, ..)| format!(" {usage}"));
-    println!("{about}\n\nUsage: {} [OPTIONS]{}\n\nOptions:", env!("CARGO_BIN_NAME"), arguments.collect::<String>());
+    let (program, arguments) = (env!("CARGO_BIN_NAME"), arguments.collect::<String>());
+    let mut help = format!("{about}\n\nUsage: {program} [OPTIONS]{arguments}\n\nOptions:\n");
     let width = rows.iter().map(|(usage, ..)| usage.len()).max().unwrap_or_default().max("--help".len());
     for (usage, default, text) in rows {
         let default = if default.is_empty() { String::new() } else { format!(" [default: {default}]") };
-        println!("  {usage:width$}  {text}{default}");
+        help += &format!("  {usage:width$}  {text}{default}\n");
     }
-    println!("  {:width$}  print this help", "--help");
+    help += &format!("  {:width$}  print this help\n", "--help");
+    let _ = io::stdout().write_all(help.as_bytes());
 }
 
 /// Prints what is wrong with the command line, and exits with code 2.
 pub fn refuse(error: &dyn Display) -> ! {
     let program = env!("CARGO_BIN_NAME");
-    eprintln!("{program}: {error}\nTry '{program} --help'.");
+    let _ = writeln!(io::stderr(), "{program}: {error}\nTry '{program} --help'.");
     exit(2)
 }

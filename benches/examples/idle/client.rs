@@ -7,25 +7,26 @@
 //! (start)                    done
 //! open CONNECTIONS           progress OPEN ... done
 //! ping, receive              done
-//! active CONNECTIONS         done COUNT P50 P99 MAX, in nanoseconds
+//! warm CONNECTIONS           done
+//! active CONNECTIONS MILLIS  done COUNT TIME P50 P99 MAX, times in nanoseconds
 //! (end)                      (closes all connections and exits)
 //! ```
 //! Any failure is answered with `failed` and the reason.
 
-use std::fmt;
 use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::str::FromStr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use socket2::SockAddr;
 use tidegate_benches::error::LoadError;
 use tidegate_benches::fleet::{Exchange, Fleet, Lines, Plan};
 use tidegate_benches::handshake::Upgrade;
+use tidegate_benches::outln;
 
 use crate::Outcome;
+use crate::round_trips::Window;
 
 /// A masked ping with the payload `tide`, and the pong to it.
 const PING: Lines = (&[0x89, 0x84, 0, 0, 0, 0, b't', b'i', b'd', b'e'], &[0x8a, 0x04, b't', b'i', b'd', b'e']);
@@ -34,11 +35,10 @@ const PING: Lines = (&[0x89, 0x84, 0, 0, 0, 0, b't', b'i', b'd', b'e'], &[0x8a, 
 pub const NEWS: &[u8] = b"news";
 const NEWS_FRAME: Lines = (&[], b"\x82\x04news");
 
-/// The payload bytes of the messages that active clients exchange, and the number of messages on each connection: first
-/// those that are not timed, then those that are.
+/// The payload bytes of the messages that active clients exchange, and the number of messages on each connection that
+/// are not timed at first.
 const ACTIVE_BYTES: usize = 64;
 const WARMUP_ROUNDS: u32 = 20;
-const ACTIVE_ROUNDS: u32 = 200;
 
 /// A masked message of [`ACTIVE_BYTES`] and its echo. The masking key is zero.
 const MESSAGE: Lines = (&message::<{ ACTIVE_BYTES + 6 }>(0x80), &message::<{ ACTIVE_BYTES + 2 }>(0));
@@ -66,15 +66,6 @@ pub struct Client {
     child: Child,
     commands: ChildStdin,
     answers: BufReader<ChildStdout>,
-}
-
-/// Round trips of active connections.
-#[derive(Clone, Copy)]
-pub struct RoundTrips {
-    count: u64,
-    p50: Duration,
-    pub p99: Duration,
-    max: Duration,
 }
 
 impl Client {
@@ -111,9 +102,15 @@ impl Client {
         self.wait(&mut |_| Ok(())).map(drop)
     }
 
-    /// Exchanges messages on the first connections, one outstanding on each.
-    pub fn active(&mut self, connections: usize) -> Outcome<RoundTrips> {
-        self.ask(&format!("active {connections}"))?;
+    /// Exchanges some messages on the first connections.
+    pub fn warm_up(&mut self, connections: usize) -> Outcome<()> {
+        self.ask(&format!("warm {connections}"))?;
+        self.wait(&mut |_| Ok(())).map(drop)
+    }
+
+    /// Exchanges messages on the first connections for some time, one outstanding on each.
+    pub fn active(&mut self, connections: usize, time: Duration) -> Outcome<Window> {
+        self.ask(&format!("active {connections} {}", time.as_millis()))?;
         self.wait(&mut |_| Ok(()))?.parse()
     }
 
@@ -161,23 +158,6 @@ impl Drop for Client {
     }
 }
 
-impl FromStr for RoundTrips {
-    type Err = Box<dyn std::error::Error>;
-
-    fn from_str(text: &str) -> Outcome<Self> {
-        let numbers = text.split(' ').map(str::parse).collect::<Result<Vec<u64>, _>>()?;
-        let [count, p50, p99, max] = numbers[..] else { return Err("an answer without numbers".into()) };
-        let [p50, p99, max] = [p50, p99, max].map(Duration::from_nanos);
-        Ok(Self { count, p50, p99, max })
-    }
-}
-
-impl fmt::Display for RoundTrips {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} of them, p50 {:.1?}, p99 {:.1?}, longest {:.1?}", self.count, self.p50, self.p99, self.max)
-    }
-}
-
 /// Runs the client process.
 pub fn serve(arguments: &[String]) -> Outcome<()> {
     let [server, connections, threads, opening] = arguments else { return Err("a client has 4 arguments".into()) };
@@ -198,30 +178,36 @@ pub fn serve(arguments: &[String]) -> Outcome<()> {
     let mut fleet = match Fleet::new(plan) {
         Ok(fleet) => fleet,
         Err(error) => {
-            println!("failed {error}");
+            outln!("failed {error}");
             return Ok(());
         }
     };
-    println!("done");
+    outln!("done");
     for command in std::io::stdin().lines() {
         let command = command?;
         let done = match command.split_once(' ').unwrap_or((&command, "")) {
             ("open", upto) => {
                 let progress = &mut |open| {
-                    println!("progress {open}");
+                    outln!("progress {open}");
                     Ok(())
                 };
                 fleet.open(upto.parse()?, progress).map(|()| String::new())
             }
             ("ping", _) => exchange(&mut fleet, PING, opening_max),
             ("receive", _) => exchange(&mut fleet, NEWS_FRAME, RECEIVING_MAX),
-            ("active", connections) => active(&mut fleet, connections.parse()?),
+            ("warm", connections) => warm_up(&mut fleet, connections.parse()?),
+            ("active", numbers) => match numbers.split_once(' ') {
+                Some((connections, millis)) => {
+                    active(&mut fleet, connections.parse()?, Duration::from_millis(millis.parse()?))
+                }
+                None => break,
+            },
             _ => break,
         };
         match done {
-            Ok(answer) => println!("done {answer}"),
+            Ok(answer) => outln!("done {answer}"),
             Err(error) => {
-                println!("failed {error}");
+                outln!("failed {error}");
                 break;
             }
         }
@@ -231,15 +217,25 @@ pub fn serve(arguments: &[String]) -> Outcome<()> {
 
 fn exchange(fleet: &mut Fleet, lines: Lines, window: usize) -> Result<String, LoadError> {
     let connections = fleet.open_connections();
-    fleet.exchange(&Exchange { lines: Arc::new(move |_| lines), connections, rounds: 1, window, timed: false })?;
+    let lines = Arc::new(move |_| lines);
+    fleet.exchange(&Exchange { lines, connections, rounds: 1, time_max: None, window, timed: false })?;
     Ok(String::new())
 }
 
-fn active(fleet: &mut Fleet, connections: usize) -> Result<String, LoadError> {
-    let warmup =
-        Exchange { lines: Arc::new(|_| MESSAGE), connections, rounds: WARMUP_ROUNDS, window: usize::MAX, timed: false };
-    fleet.exchange(&warmup)?;
-    let trips = fleet.exchange(&Exchange { rounds: ACTIVE_ROUNDS, timed: true, ..warmup })?;
+fn echoes(connections: usize, rounds: u32) -> Exchange {
+    let lines = Arc::new(|_| MESSAGE);
+    Exchange { lines, connections, rounds, time_max: None, window: usize::MAX, timed: false }
+}
+
+fn warm_up(fleet: &mut Fleet, connections: usize) -> Result<String, LoadError> {
+    fleet.exchange(&echoes(connections, WARMUP_ROUNDS))?;
+    Ok(String::new())
+}
+
+fn active(fleet: &mut Fleet, connections: usize, time: Duration) -> Result<String, LoadError> {
+    let begun = Instant::now();
+    let trips = fleet.exchange(&Exchange { time_max: Some(time), timed: true, ..echoes(connections, u32::MAX) })?;
+    let time = begun.elapsed().as_nanos();
     let [p50, p99] = [0.5, 0.99].map(|share| trips.quantile(share));
-    Ok(format!("{} {p50} {p99} {}", trips.count(), trips.max()))
+    Ok(format!("{} {time} {p50} {p99} {}", trips.count(), trips.max()))
 }

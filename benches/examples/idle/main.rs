@@ -10,11 +10,14 @@
 
 mod client;
 mod report;
+mod round_trips;
 mod server;
 
 #[path = "../../../examples/support/options.rs"]
 mod options;
 
+use std::fmt::Display;
+use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use tidegate::engine::{EngineKind, Running};
@@ -23,10 +26,12 @@ use tidegate_benches::cpu::Shares;
 use tidegate_benches::heap::Heap;
 use tidegate_benches::idle::memory;
 use tidegate_benches::socket::raise_file_limit;
+use tidegate_benches::{errln, outln};
 
 use client::{Client, NEWS};
 use options::{Options, refuse};
 use report::Reading;
+use round_trips::Windows;
 
 #[global_allocator]
 static HEAP: Heap = Heap::new();
@@ -62,6 +67,8 @@ fn main() -> Outcome<()> {
             ("--style async|boxed|events", "async", "how the handler is written; boxed is async and boxes its work"),
             ("--future-bytes 0|1024|4096|16384", "0", "memory that the handler needs for a message"),
             ("--active N", "0", "WebSockets that exchange messages, before and while the others are idle"),
+            ("--windows N", "5", "windows of time in which the active ones are measured, each before and while"),
+            ("--window-seconds S", "2", "time of such a window"),
             ("--broadcast", "", "send one message to all of them"),
             ("--workers N", "0", "workers of the server; 0 is as many as the file tables require"),
             ("--client-threads N", "0", "threads of the client; 0 is one per core"),
@@ -74,7 +81,7 @@ fn main() -> Outcome<()> {
     let begin = Instant::now();
     let unix = options.given("--unix").map(|_| format!("@tidegate-idle-{}", std::process::id()));
     let (running, hub) = server::start(&options, layout.workers, layout.backlog, unix.as_deref())?;
-    println!("serving on {}", running.summary());
+    outln!("serving on {}", running.summary());
     report::workers(&running, begin.elapsed(), &before_start, &Reading::now()?);
     let address = match unix {
         Some(name) => name,
@@ -84,7 +91,7 @@ fn main() -> Outcome<()> {
     measure(&running, &mut client, &layout, hub.as_ref())?;
     client.end()?;
     let ended = running.shutdown(Shutdown::default());
-    println!("shut down: {} drained, {} reset", ended.drained, ended.forced);
+    outln!("shut down: {} drained, {} reset", ended.drained, ended.forced);
     Ok(())
 }
 
@@ -92,6 +99,7 @@ fn main() -> Outcome<()> {
 struct Layout {
     connections: usize,
     active: usize,
+    windows: Windows,
     workers: usize,
     backlog: usize,
     client_threads: usize,
@@ -125,8 +133,19 @@ impl Layout {
             0 => cores,
             given => given,
         };
-        Ok(Self { connections, active: options.value("--active"), workers, backlog, client_threads, opening })
+        let active = options.value("--active");
+        let windows = Windows {
+            count: options.value_with("--windows", |text| within(text, [1, 100])),
+            time: Duration::from_secs_f64(options.value_with("--window-seconds", |text| within(text, [0.01, 60.0]))),
+        };
+        Ok(Self { connections, active, windows, workers, backlog, client_threads, opening })
     }
+}
+
+/// Parses a number from `least` to `most`.
+fn within<T: FromStr<Err: Display> + PartialOrd + Display>(text: &str, [least, most]: [T; 2]) -> Result<T, String> {
+    let value: T = text.parse().map_err(|error: T::Err| error.to_string())?;
+    if least <= value && value <= most { Ok(value) } else { Err(format!("must be {least} to {most}")) }
 }
 
 /// Returns how many connections can be planned for the file table of a worker. The system spreads clients over the
@@ -145,24 +164,22 @@ fn measure(running: &Running, client: &mut Client, layout: &Layout, hub: Option<
         None
     } else {
         client.open(active, &mut |_| Ok(()))?;
-        let trips = client.active(active)?;
-        println!("round trips of {active} active WebSockets alone: {trips}");
-        Some(trips)
+        Some(layout.windows.measure(client, active, "alone")?)
     };
     open(client, layout.connections, active)?;
     let open: u64 = running.stats().iter().map(|stats| stats.connections).sum();
     report::memory("when open", open, &before, &Reading::settled()?);
     let begin = Instant::now();
     client.ping()?;
-    println!("each answered a ping, all within {:.2} s", begin.elapsed().as_secs_f64());
+    outln!("each answered a ping, all within {:.2} s", begin.elapsed().as_secs_f64());
     let settled = Reading::settled()?;
     report::memory("after each answered a ping", open, &before, &settled);
     report::parts(running, open, &before, &settled);
-    println!("  the client process takes {} bytes each", memory::user(client.pid())? / open.max(1));
+    outln!("  the client process takes {} bytes each", memory::user(client.pid())? / open.max(1));
     if let Some(alone) = alone {
-        let trips = client.active(active)?;
-        println!("round trips of {active} active WebSockets beside the idle ones: {trips}");
-        println!("  their p99 is {:.2} of that alone", trips.p99.as_secs_f64() / alone.p99.as_secs_f64());
+        let beside = layout.windows.measure(client, active, "beside the idle ones")?;
+        let p99 = beside.p99.as_secs_f64() / alone.p99.as_secs_f64();
+        outln!("  their median p99 is {p99:.2} of that alone, their rate {:.2}", beside.per_s / alone.per_s);
     }
     if let Some(hub) = hub {
         client.begin_receiving()?;
@@ -170,7 +187,7 @@ fn measure(running: &Running, client: &mut Client, layout: &Layout, hub: Option<
         hub.broadcast(NEWS).try_queue()?;
         client.finish_receiving()?;
         let time = begin.elapsed().as_secs_f64();
-        println!("broadcast to {} WebSockets received in {time:.3} s, {:.0} per second", hub.len(), open as f64 / time);
+        outln!("broadcast to {} WebSockets received in {time:.3} s, {:.0} per second", hub.len(), open as f64 / time);
     }
     Ok(())
 }
@@ -183,7 +200,7 @@ fn open(client: &mut Client, connections: usize, already: usize) -> Outcome<()> 
         let left = memory::available()?;
         let rate = (open.saturating_sub(already)) as f64 / begin.elapsed().as_secs_f64();
         let time = begin.elapsed().as_secs_f64();
-        eprintln!("{open} open after {time:.1} s, {rate:.0} per second, {} MiB of memory left", left >> 20);
+        errln!("{open} open after {time:.1} s, {rate:.0} per second, {} MiB of memory left", left >> 20);
         if left < MEMORY_LEFT_MIN {
             return Err(format!("{open} are open, and only {} MiB of memory are left", left >> 20).into());
         }
@@ -191,11 +208,11 @@ fn open(client: &mut Client, connections: usize, already: usize) -> Outcome<()> 
     })?;
     let time = begin.elapsed();
     let opened = connections - already;
-    println!("opened {opened} in {:.2} s, {:.0} per second", time.as_secs_f64(), opened as f64 / time.as_secs_f64());
+    outln!("opened {opened} in {:.2} s, {:.0} per second", time.as_secs_f64(), opened as f64 / time.as_secs_f64());
     let each = |time: Duration| time.as_secs_f64() * 1e6 / opened.max(1) as f64;
     let server = Shares::of(std::process::id())?.since(server_before);
     let client = Shares::of(client.pid())?.since(client_before);
-    println!(
+    outln!(
         "  processor time each: server {:.1} µs and {:.1} µs in the kernel, client {:.1} µs and {:.1} µs in the kernel",
         each(server.user),
         each(server.kernel),

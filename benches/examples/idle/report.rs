@@ -6,6 +6,7 @@ use std::time::Duration;
 use tidegate::engine::Running;
 use tidegate_benches::heap::{Allocator, Counts};
 use tidegate_benches::idle::memory::{self, Kernel};
+use tidegate_benches::outln;
 
 use crate::HEAP;
 
@@ -69,7 +70,7 @@ pub fn workers(running: &Running, time: Duration, before: &Reading, after: &Read
     let count = running.stats().len() as u64;
     let growth = Growth { count, before, after };
     let (user, all) = (growth.of(|reading| reading.user), -growth.of(|reading| reading.available));
-    println!(
+    outln!(
         "{count} workers started in {:.2} s: {} KiB of user memory and {} KiB of kernel memory each, of which stacks {} KiB",
         time.as_secs_f64(),
         user / 1024,
@@ -81,7 +82,7 @@ pub fn workers(running: &Running, time: Duration, before: &Reading, after: &Read
 /// Prints the bytes that a connection costs.
 pub fn memory(when: &str, connections: u64, before: &Reading, after: &Reading) {
     let growth = Growth { count: connections, before, after };
-    println!(
+    outln!(
         "{connections} WebSockets {when}: {} user bytes each, {} kernel bytes each (both ends), {} of the machine's",
         growth.of(|reading| reading.user),
         growth.of(|reading| reading.kernel.total()),
@@ -97,7 +98,7 @@ pub fn parts(running: &Running, connections: u64, before: &Reading, after: &Read
     let headers = after.allocator.used as i64 - before.allocator.used as i64 - blocks - tables;
     let buffers = after.buffers as i64 - before.buffers as i64;
     let rest = after.user as i64 - before.user as i64 - blocks - headers - buffers;
-    println!(
+    outln!(
         "  user bytes each: blocks {}, their headers {}, receive buffers {} ({} KiB per worker), tables, stacks and free \
          memory {} (tables reserve {})",
         growth.each(blocks),
@@ -112,8 +113,8 @@ pub fn parts(running: &Running, connections: u64, before: &Reading, after: &Read
         .take(KINDS_MAX)
         .map(|(bytes, count)| format!("{bytes} x {:.2}", count as f64 / connections.max(1) as f64))
         .collect();
-    println!("  blocks each: {}", kinds.join(", "));
-    println!(
+    outln!("  blocks each: {}", kinds.join(", "));
+    outln!(
         "  kernel bytes each: slabs {}, per core {}, socket buffers {}, page tables {}",
         growth.of(|reading| reading.kernel.slab),
         growth.of(|reading| reading.kernel.percpu),
@@ -132,7 +133,7 @@ pub fn parts(running: &Running, connections: u64, before: &Reading, after: &Read
     slabs.sort_unstable_by(|one, other| other.cmp(one));
     let slabs: Vec<_> = slabs.iter().take(KINDS_MAX).map(|(bytes, name)| format!("{name} {bytes}")).collect();
     match slabs.is_empty() {
-        true => println!("  the kernel's slabs cannot be read (/proc/slabinfo needs root)"),
-        false => println!("  kernel bytes each by slab: {}", slabs.join(", ")),
+        true => outln!("  the kernel's slabs cannot be read (/proc/slabinfo needs root)"),
+        false => outln!("  kernel bytes each by slab: {}", slabs.join(", ")),
     }
 }

@@ -16,6 +16,7 @@ use tidegate_benches::idle::Idle;
 use tidegate_benches::load::{self, Load};
 use tidegate_benches::payload::Content;
 use tidegate_benches::script::Protocol;
+use tidegate_benches::{errln, outln};
 
 const OPTIONS: &[Opt] = &[
     config::ADDR,
@@ -62,18 +63,18 @@ fn main() -> ExitCode {
     let load = match configure() {
         Ok(load) => load,
         Err(error) => {
-            eprintln!("{error}");
+            errln!("{error}");
             return ExitCode::from(64);
         }
     };
     match load::run(&load) {
         Ok(report) => {
-            println!("{}", report.json());
-            eprintln!("{}", report.human());
+            outln!("{}", report.json());
+            errln!("{}", report.human());
             ExitCode::SUCCESS
         }
         Err(error) => {
-            eprintln!("load: {error}");
+            errln!("load: {error}");
             ExitCode::from(if error.is_stall() { 2 } else { 1 })
         }
     }

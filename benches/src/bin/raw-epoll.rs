@@ -9,6 +9,7 @@ use std::os::fd::{AsRawFd, FromRawFd as _, OwnedFd};
 use std::process::ExitCode;
 
 use tidegate_benches::args::{Args, Opt};
+use tidegate_benches::errln;
 use tidegate_benches::{cpu, socket};
 
 const OPTIONS: &[Opt] = &[
@@ -29,7 +30,7 @@ fn main() -> ExitCode {
     match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("raw-epoll: {error}");
+            errln!("raw-epoll: {error}");
             ExitCode::FAILURE
         }
     }
@@ -47,7 +48,7 @@ fn run() -> Result<(), Box<dyn std::error::Error>> {
     let epoll = Epoll::new()?;
     epoll.control(libc::EPOLL_CTL_ADD, &listener, libc::EPOLLIN, LISTENER)?;
     let mut server = Server { epoll, listener, connections: Vec::new(), block: vec![0; READ_BYTES_MAX] };
-    eprintln!("raw-epoll: listening on {address}");
+    errln!("raw-epoll: listening on {address}");
     server.run()?;
     Ok(())
 }

@@ -14,6 +14,7 @@ use std::{io, mem, ptr};
 use io_uring::{opcode, types};
 use tidegate_benches::args::{Args, Opt};
 use tidegate_benches::buffers::{BUFFERS_MAX, BufferRing, Chunk};
+use tidegate_benches::errln;
 use tidegate_benches::ring::{Completion, Ring, user_data};
 use tidegate_benches::{cpu, socket};
 
@@ -41,7 +42,7 @@ fn main() -> ExitCode {
     match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("raw-uring: {error}");
+            errln!("raw-uring: {error}");
             ExitCode::FAILURE
         }
     }
@@ -57,7 +58,7 @@ fn run() -> Result<(), Box<dyn std::error::Error>> {
     let buffer_bytes = args.within("buffer-bytes", 4096, [1, 1 << 20])?;
     let files = socket::raise_file_limit()?;
     let mut server = Server::new(socket::listen(address)?, files, buffers, buffer_bytes)?;
-    eprintln!("raw-uring: listening on {address}");
+    errln!("raw-uring: listening on {address}");
     server.run()?;
     Ok(())
 }

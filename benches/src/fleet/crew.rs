@@ -80,6 +80,8 @@ pub(super) struct Crew {
     places: Places,
     chain: Chain,
     completions: Vec<Completion>,
+    /// Time from which on the current job begins no further round on a connection.
+    until: Option<Instant>,
 }
 
 impl Crew {
@@ -111,6 +113,7 @@ impl Crew {
             places: Places::new(0, 0),
             chain: Chain::default(),
             completions: Vec::new(),
+            until: None,
         })
     }
 
@@ -121,6 +124,7 @@ impl Crew {
         let window = window.min(slots.iter().map(|(_, slots)| slots.len()).sum());
         self.places.provide(window, self.shared.plan.answer_bytes_max.max(RECEIVE_BYTES_MIN));
         let (mut round_trips, mut in_progress, mut moved) = (Histogram::default(), 0, Instant::now());
+        self.until = job.time_max().and_then(|time| moved.checked_add(time));
         loop {
             while in_progress < window
                 && let Some((bank, range)) = slots.front_mut()
@@ -288,7 +292,7 @@ impl Crew {
                     progress.since = now;
                 }
                 progress.rounds -= 1;
-                if progress.rounds > 0 {
+                if progress.rounds > 0 && self.until.is_none_or(|until| Instant::now() < until) {
                     self.begin(job, bank, tag)?;
                     return Ok(false);
                 }
@@ -369,6 +373,13 @@ impl Job {
         match self {
             Self::Open { .. } => 1,
             Self::Exchange(exchange) => exchange.rounds.max(1),
+        }
+    }
+
+    fn time_max(&self) -> Option<Duration> {
+        match self {
+            Self::Open { .. } => None,
+            Self::Exchange(exchange) => exchange.time_max,
         }
     }
 

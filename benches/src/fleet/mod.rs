@@ -65,6 +65,8 @@ pub struct Exchange {
     pub connections: usize,
     /// Times that each sends and receives its lines, at least 1.
     pub rounds: u32,
+    /// No connection begins another round this long after the beginning, even if it has rounds left.
+    pub time_max: Option<Duration>,
     /// Connections in progress at a time, at least 1.
     pub window: usize,
     /// Whether each answer is timed. The threads then wake for each, and otherwise for many at a time.
@@ -278,8 +280,14 @@ mod tests {
         let shared = Arc::new(Shared { plan, sources, per_ring: 1, done: AtomicUsize::new(0), is_abandoned });
         let mut crew = Crew::new(Arc::clone(&shared), &[0], 1).unwrap();
         crew.run(&Job::Open { upto: 1 }).unwrap();
-        let echoes =
-            Exchange { lines: Arc::new(|_| (b"!", b"!")), connections: 1, rounds: 100, window: 1, timed: false };
+        let echoes = Exchange {
+            lines: Arc::new(|_| (b"!", b"!")),
+            connections: 1,
+            rounds: 100,
+            time_max: None,
+            window: 1,
+            timed: false,
+        };
         crew.run(&Job::Exchange(echoes.clone())).unwrap();
         shared.is_abandoned.store(true, Ordering::Relaxed);
         assert!(crew.run(&Job::Exchange(echoes)).is_err());

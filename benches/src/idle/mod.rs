@@ -89,7 +89,7 @@ fn echo(script: &'static Script, connections: usize, first: usize, window: usize
         let message = (first + number) % script.messages();
         (script.requests().window(message, 1), &script.replies()[message * bytes..][..bytes])
     };
-    Exchange { lines: Arc::new(lines), connections, rounds: 1, window, timed: false }
+    Exchange { lines: Arc::new(lines), connections, rounds: 1, time_max: None, window, timed: false }
 }
 
 /// One reading of user and kernel memory.

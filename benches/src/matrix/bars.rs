@@ -5,6 +5,7 @@
 
 use crate::matrix::aims::{AIMS, Goal, Rival};
 use crate::matrix::case::{CASES, Case, GROWTH};
+use crate::matrix::distance::remark;
 use crate::matrix::results::{Figures, OURS, RAW, Results};
 use crate::matrix::table::{Table, grouped, mebibytes, ratio, significant};
 
@@ -123,8 +124,8 @@ fn verdict(results: &Results, case: &Case, goal: Goal, placement: &str, least: f
         }
         Goal::RoundTrip => round_trip(results, case, ours, |raw| least * raw),
         Goal::RoundTripAdded => round_trip(results, case, ours, |raw| least + raw),
-        Goal::Deliveries => Verdict::of(ours.rate >= least, grouped(ours.rate)),
-        Goal::PerCpu(rival) => per_cpu(ours, rivals(rival), rival.missing(), least),
+        Goal::Deliveries => Verdict::of(ours.rate >= least, grouped(ours.rate) + remark(ours, ours)),
+        Goal::PerCpu(rival) => per_cpu(ours, &rivals(rival), rival.missing(), least),
         Goal::IdleBytes => match ours.user_bytes {
             Some(bytes) => Verdict::of(bytes <= least, format!("{} bytes", grouped(bytes))),
             None => Verdict::Open("not measured".into()),
@@ -134,10 +135,15 @@ fn verdict(results: &Results, case: &Case, goal: Goal, placement: &str, least: f
             None => Verdict::Open("not measured".into()),
         },
         Goal::Growth => {
-            let cost = |id: &str, server: &str| results.figures(Case::named(id)?, server)?.server_cpu_us;
-            let growth = |server: &str| Some(cost(case.id, server)? / cost(GROWTH[0], server)?);
+            let growth = |server: &str| {
+                let [many, few] = [case, Case::named(GROWTH[0])?].map(|case| results.figures(case, server));
+                let (many, few) = (many?, few?);
+                Some((many.server_cpu_us? / few.server_cpu_us?, remark(&many, &few)))
+            };
             match growth(placement).zip(growth(RAW)) {
-                Some((ours, raw)) => Verdict::of(ours <= least * raw, format!("× {ours:.2}, raw × {raw:.2}")),
+                Some(((ours, far), (raw, raw_far))) => {
+                    Verdict::of(ours <= least * raw, format!("× {ours:.2}{far}, raw × {raw:.2}{raw_far}"))
+                }
                 None => Verdict::Open("not measured on both ends".into()),
             }
         }
@@ -172,6 +178,7 @@ fn against(
         if ours.is_disturbed() || theirs.is_disturbed() {
             text += ", disturbed";
         }
+        text += remark(ours, theirs);
         (reaches(&comparison), theirs.rate, text)
     });
     let nearest = compared.min_by(|a, b| a.0.cmp(&b.0).then(b.1.total_cmp(&a.1)));
@@ -183,21 +190,22 @@ fn against(
 
 /// Judges our median round trip against the most that `most` allows for raw io_uring's.
 fn round_trip(results: &Results, case: &Case, ours: &Figures, most: impl Fn(f64) -> f64) -> Verdict {
-    let median = |figures: &Figures| figures.latency_us[0];
-    let Some((ours, raw)) = median(ours).zip(results.figures(case, RAW).as_ref().and_then(median)) else {
+    let raw = results.figures(case, RAW).unwrap_or_default();
+    let far = remark(ours, &raw);
+    let Some((ours, raw)) = ours.latency_us[0].zip(raw.latency_us[0]) else {
         return Verdict::Open("raw io_uring was not measured".into());
     };
-    let figures = format!("{} µs, raw {} µs (× {:.2})", significant(ours), significant(raw), ours / raw);
+    let figures = format!("{} µs, raw {} µs (× {:.2}){far}", significant(ours), significant(raw), ours / raw);
     Verdict::of(ours <= most(raw), figures)
 }
 
 /// Judges requests per second of the server's processor against the cheapest of `theirs`.
-fn per_cpu(ours: &Figures, theirs: Vec<(&str, Figures)>, missing: String, least: f64) -> Verdict {
-    let costs = theirs.into_iter().filter_map(|(name, figures)| Some((name, figures.server_cpu_us?)));
-    let Some(((name, theirs), ours)) = costs.min_by(|a, b| a.1.total_cmp(&b.1)).zip(ours.server_cpu_us) else {
+fn per_cpu(ours: &Figures, theirs: &[(&str, Figures)], missing: String, least: f64) -> Verdict {
+    let costs = theirs.iter().filter_map(|(name, figures)| Some((name, figures.server_cpu_us?, remark(ours, figures))));
+    let Some(((name, theirs, far), ours)) = costs.min_by(|a, b| a.1.total_cmp(&b.1)).zip(ours.server_cpu_us) else {
         return Verdict::Open(missing);
     };
-    let figures = format!("{} µs, {name} {} µs (× {:.2})", significant(ours), significant(theirs), theirs / ours);
+    let figures = format!("{} µs, {name} {} µs (× {:.2}){far}", significant(ours), significant(theirs), theirs / ours);
     Verdict::of(theirs / ours >= least, figures)
 }
 
@@ -292,6 +300,22 @@ mod tests {
         assert_eq!(with(102.0, 9.8, false), [false, false, false]);
         assert_eq!(with(100.0, 8.6, true), [true, false, true]);
         assert_eq!(with(100.0, 7.6, true), [true, true, true]);
+    }
+
+    #[test]
+    fn a_verdict_on_far_cores_says_so() {
+        let mut results = results(&[
+            ("echo-64", UWEBSOCKETS, Group::Peer, 100.0, 10.0, false),
+            ("echo-64", "inline", Group::Ours, 120.0, 9.0, false),
+        ]);
+        let mut ends_with = |theirs: f64, remark: &str| {
+            results.runs[0].cores_ns = Some([theirs, theirs]);
+            results.runs[1].cores_ns = Some([55.0, 320.0]);
+            let verdicts = verdicts(&results, 1, "inline");
+            assert!(matches!(&verdicts[0], Verdict::Reached(text) if text.ends_with(remark)), "{verdicts:?}");
+        };
+        ends_with(320.0, "CPU × 0.90, far cores");
+        ends_with(56.0, "CPU × 0.90, far cores against near ones");
     }
 
     #[test]

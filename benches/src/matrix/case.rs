@@ -169,6 +169,11 @@ pub const CASES: &[Case] = &[
         ..other("idle-10k-future", "10,000 idle WebSockets, 4 KiB for a message", 8, Kind::Idle, [1, 10_000])
     },
     Case { ours_alone: true, ..other("idle-100k", "100,000 idle WebSockets", 8, Kind::Idle, [1, 100_000]) },
+    Case {
+        future_bytes: 4096,
+        ours_alone: true,
+        ..other("idle-100k-future", "100,000 idle WebSockets, 4 KiB for a message", 8, Kind::Idle, [1, 100_000])
+    },
     echo("echo-4096", "64 B, 4,096 connections", 9, [64, 1, 4_096], [4096, 512]),
     echo("echo-16000", "64 B, 16,000 connections", 9, [64, 1, 16_000], [16_384, 256]),
     files("files-1k", "1 KiB file, 64 connections", [1024, 64]),

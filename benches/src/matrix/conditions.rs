@@ -11,13 +11,12 @@ use serde::{Deserialize, Serialize};
 /// The workspace's manifest, for the release profile.
 const MANIFEST: &str = include_str!("../../../Cargo.toml");
 
-/// The conditions of a measurement, as texts for people.
+/// The conditions of results, as texts for people.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(from = "Saved")]
 pub struct Conditions {
-    /// Start of the measurement.
-    pub date: String,
-    /// Version and commit of Tidegate.
-    pub tidegate: String,
+    /// The measurements that the results come from, in the order in which they were joined.
+    pub measurements: Vec<Measurement>,
     /// Name of the processor, number of cores, and whether they are virtual.
     pub processor: String,
     /// Memory of the machine.
@@ -32,10 +31,73 @@ pub struct Conditions {
     pub congestion_control: String,
     /// Limit of open files of a process.
     pub open_files: String,
+    /// Distance of near cores in ns, if it was given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub near_ns: Option<f64>,
+}
+
+/// The conditions of one measurement that can differ from those of others it is joined with.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Measurement {
+    /// Start of the measurement.
+    pub date: String,
+    /// Version and commit of Tidegate.
+    pub tidegate: String,
     /// Load averages before the first run, which show other work.
     pub load_average: String,
+    /// Distances of the cores around the runs; empty if none was measured.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub cores: String,
     /// The command line.
     pub command: String,
+}
+
+/// The conditions as they are saved. In older files each text of joined measurements has all of theirs.
+#[derive(Deserialize)]
+struct Saved {
+    #[serde(default)]
+    measurements: Vec<Measurement>,
+    #[serde(flatten)]
+    joined: Option<Measurement>,
+    processor: String,
+    memory: String,
+    kernel: String,
+    rustc: String,
+    flags: String,
+    congestion_control: String,
+    open_files: String,
+    near_ns: Option<f64>,
+}
+
+/// What stands between the texts of joined measurements in older files, and between limits of open files that differ.
+const SEPARATOR: &str = "; ";
+
+impl From<Saved> for Conditions {
+    fn from(saved: Saved) -> Self {
+        let mut measurements = saved.measurements;
+        measurements.extend(saved.joined.map(Measurement::separated).into_iter().flatten());
+        let Saved { processor, memory, kernel, rustc, flags, congestion_control, open_files, near_ns, .. } = saved;
+        Self { measurements, processor, memory, kernel, rustc, flags, congestion_control, open_files, near_ns }
+    }
+}
+
+impl Measurement {
+    /// Returns the measurements whose texts were joined. A text that was the same in all of them stands there once. If
+    /// the texts do not fit together otherwise, they stay joined.
+    fn separated(self) -> Vec<Self> {
+        let split = |text: &str| text.split(SEPARATOR).map(str::to_owned).collect::<Vec<_>>();
+        let texts = [&self.date, &self.tidegate, &self.load_average, &self.command].map(|text| split(text));
+        let count = texts[0].len();
+        if texts.iter().any(|text| ![1, count].contains(&text.len())) {
+            return vec![self];
+        }
+        let one = |at: usize| {
+            let [date, tidegate, load_average, command] =
+                texts.each_ref().map(|text| text[if text.len() == 1 { 0 } else { at }].clone());
+            Self { date, tidegate, load_average, cores: String::new(), command }
+        };
+        (0..count).map(one).collect()
+    }
 }
 
 impl Conditions {
@@ -57,27 +119,29 @@ impl Conditions {
                 "cannot join measurements: the {what} was {before:?} and is {now:?}, but must be the same"
             ));
         }
-        let both = [
-            (&mut self.date, later.date),
-            (&mut self.tidegate, later.tidegate),
-            (&mut self.open_files, later.open_files),
-            (&mut self.load_average, later.load_average),
-            (&mut self.command, later.command),
-        ];
-        for (before, now) in both {
-            if *before != now {
-                *before = format!("{before}; {now}");
-            }
+        let known = |limit: &str| self.open_files.split(SEPARATOR).any(|known| known == limit);
+        let limits: Vec<&str> = later.open_files.split(SEPARATOR).filter(|limit| !known(limit)).collect();
+        for limit in limits {
+            self.open_files = format!("{}{SEPARATOR}{limit}", self.open_files);
         }
+        self.measurements.extend(later.measurements);
+        let given = [self.near_ns, later.near_ns].into_iter().flatten();
+        self.near_ns = given.reduce(f64::min);
         Ok(())
     }
 
     /// Returns the conditions of this machine now.
     #[must_use]
     pub fn here() -> Self {
-        Self {
+        let measurement = Measurement {
             date: httpdate::fmt_http_date(SystemTime::now()),
             tidegate: tidegate(),
+            load_average: file("/proc/loadavg").split(' ').take(3).collect::<Vec<_>>().join(" "),
+            cores: String::new(),
+            command: command(env::args()),
+        };
+        Self {
+            measurements: vec![measurement],
             processor: processor(),
             memory: memory(),
             kernel: file("/proc/sys/kernel/osrelease"),
@@ -85,17 +149,14 @@ impl Conditions {
             flags: flags(),
             congestion_control: file("/proc/sys/net/ipv4/tcp_congestion_control"),
             open_files: open_files(),
-            load_average: file("/proc/loadavg").split(' ').take(3).collect::<Vec<_>>().join(" "),
-            command: command(env::args()),
+            near_ns: None,
         }
     }
 
-    /// Returns names and values in the order to print them.
+    /// Returns what all measurements have in common: names and values in the order to print them.
     #[must_use]
-    pub fn lines(&self) -> [(&'static str, &str); 11] {
-        [
-            ("Date", &self.date),
-            ("Tidegate", &self.tidegate),
+    pub fn lines(&self) -> Vec<(&'static str, String)> {
+        let lines = [
             ("Processor", &self.processor),
             ("Memory", &self.memory),
             ("Kernel", &self.kernel),
@@ -103,9 +164,9 @@ impl Conditions {
             ("Flags, for every server", &self.flags),
             ("Congestion control", &self.congestion_control),
             ("Open files per process", &self.open_files),
-            ("Load averages before", &self.load_average),
-            ("Command", &self.command),
-        ]
+        ];
+        let near = self.near_ns.map(|near_ns| ("Near cores, as given", format!("{near_ns:.0} ns")));
+        lines.into_iter().map(|(name, value)| (name, value.clone())).chain(near).collect()
     }
 }
 
@@ -193,10 +254,37 @@ mod tests {
 
     #[test]
     fn every_condition_has_a_value_on_one_line() {
-        for (name, value) in Conditions::here().lines() {
+        let here = Conditions::here();
+        let Measurement { date, tidegate, load_average, command, .. } = &here.measurements[0];
+        let texts = [date, tidegate, load_average, command].map(|text| ("of the measurement", text.clone()));
+        for (name, value) in here.lines().into_iter().chain(texts) {
             assert!(!value.is_empty() && !value.contains('\n'), "{name}: {value:?}");
         }
         assert!(flags().contains("lto"), "{}", flags());
+    }
+
+    fn saved(texts: &str) -> Conditions {
+        let common = r#""processor":"p","memory":"m","kernel":"k","rustc":"r","flags":"f","congestion_control":"c""#;
+        serde_json::from_str(&format!(r#"{{{texts},{common},"open_files":"9"}}"#)).unwrap()
+    }
+
+    #[test]
+    fn older_files_have_the_texts_of_all_measurements_in_one() {
+        let mut joined = saved(r#""date":"d; e","tidegate":"1 at a","load_average":"1 2; 3 4","command":"b --x; b""#);
+        let measurement = |date: &str, load_average: &str, command: &str| Measurement {
+            date: date.into(),
+            tidegate: "1 at a".into(),
+            load_average: load_average.into(),
+            cores: String::new(),
+            command: command.into(),
+        };
+        assert_eq!(joined.measurements, [measurement("d", "1 2", "b --x"), measurement("e", "3 4", "b")]);
+        let again: Conditions = serde_json::from_str(&serde_json::to_string(&joined).unwrap()).unwrap();
+        assert_eq!(again.measurements, joined.measurements);
+        let later = saved(r#""date":"x; y; z","tidegate":"1; 2","load_average":"1","command":"b""#);
+        assert_eq!(later.measurements.len(), 1, "it cannot be told which belong together");
+        joined.join(Conditions { open_files: "10".into(), ..later }).unwrap();
+        assert_eq!((joined.measurements.len(), joined.open_files.as_str()), (3, "9; 10"));
     }
 
     #[test]

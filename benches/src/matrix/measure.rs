@@ -2,15 +2,18 @@
 
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
 
+use crate::cores;
 use crate::idle::memory;
 use crate::matrix::case::{Case, Kind};
 use crate::matrix::conditions::without_folders;
+use crate::matrix::distance::is_far;
 use crate::matrix::process::{Running, free_address, run_load};
-use crate::matrix::results::{BUSIEST_THREAD, Figures, Outcome, PEAK_BYTES};
+use crate::matrix::results::{BUSIEST_THREAD, Figures, Outcome, PEAK_BYTES, Run};
 use crate::matrix::server::{Part, Server};
 
 /// Time for setting up and ending a load, in addition to its own durations.
@@ -37,11 +40,14 @@ const CONNECTIONS_PER_S_MIN: u32 = 1_000;
 const CONNECTIONS_PER_S_USUAL: f64 = 12_500.0;
 const RUN_OVERHEAD: Duration = Duration::from_millis(600);
 
+/// Time between two measurements of the distance of the cores while waiting for near ones.
+const DISTANCE_INTERVAL: Duration = Duration::from_millis(20);
+
 /// Settings common to all runs.
 #[derive(Debug, Clone)]
 pub struct Bench {
     /// Path of the load generator.
-    pub load: PathBuf,
+    pub load_program: PathBuf,
     /// Core of the servers.
     pub server_core: usize,
     /// Core of the load generator.
@@ -55,6 +61,33 @@ pub struct Bench {
 }
 
 impl Bench {
+    /// Runs the server and measures the distance of the cores before and after that. Returns `None` if the server has
+    /// no part in the case.
+    #[must_use]
+    pub fn run(&self, server: &Server, case: &Case, round: u32) -> Option<Run> {
+        let distance = || if server.part(case) == Part::Takes { self.distance_ns() } else { None };
+        let before = distance();
+        let outcome = self.measure(server, case)?;
+        let after = distance();
+        // Other work can prevent one of the two.
+        let cores_ns = before.or(after).zip(after.or(before)).map(|(before, after)| [before, after]);
+        Some(Run { case: case.id.to_owned(), server: server.entrant.name.clone(), round, cores_ns, outcome })
+    }
+
+    /// Waits for near cores, for at most `wait`.
+    pub fn wait_for_near_cores(&self, near_ns: f64, wait: Duration) {
+        let begun = Instant::now();
+        while begun.elapsed() < wait && self.distance_ns().is_some_and(|distance| is_far(distance, near_ns)) {
+            thread::sleep(DISTANCE_INTERVAL.min(wait.saturating_sub(begun.elapsed())));
+        }
+    }
+
+    /// Returns the distance of the server's core and the load's in tenths of ns, or `None` if it cannot be measured.
+    fn distance_ns(&self) -> Option<f64> {
+        let distance = cores::distance_ns([self.server_core, self.load_core]).ok()?;
+        Some((distance * 10.0).round() / 10.0)
+    }
+
     /// Starts the server, loads it and ends it. Returns `None` if the server has no part in the case.
     #[must_use]
     pub fn measure(&self, server: &Server, case: &Case) -> Option<Outcome> {
@@ -64,7 +97,7 @@ impl Bench {
             Part::Takes => Some(match self.without_program(case) {
                 Some(why) => Outcome::Cannot(why),
                 None => {
-                    self.run(server, case).map_or_else(|how| Outcome::Failed(without_folders(&how)), Outcome::Measured)
+                    self.load(server, case).map_or_else(|how| Outcome::Failed(without_folders(&how)), Outcome::Measured)
                 }
             }),
         }
@@ -73,14 +106,14 @@ impl Bench {
     /// Returns what to build if the program that makes the load is missing.
     fn without_program(&self, case: &Case) -> Option<String> {
         let (name, Some(feature)) = case.kind.program() else { return None };
-        let is_built = self.load.with_file_name(name).exists();
+        let is_built = self.load_program.with_file_name(name).exists();
         (!is_built).then(|| format!("the program {name} is not built (feature {feature} of tidegate-benches)"))
     }
 
-    fn run(&self, server: &Server, case: &Case) -> Result<Map<String, Value>, String> {
+    fn load(&self, server: &Server, case: &Case) -> Result<Map<String, Value>, String> {
         let address = free_address().map_err(|error| format!("no free address: {error}"))?;
         let mut running = Running::start(&server.words(case, &address.to_string()), address, self.server_core)?;
-        let mut command = Command::new(self.load.with_file_name(case.kind.program().0));
+        let mut command = Command::new(self.load_program.with_file_name(case.kind.program().0));
         command.args(case.load_words()).args(server.load_words(case));
         let mut option = |name: &str, value: &dyn ToString| {
             command.arg(format!("--{name}={}", value.to_string()));
@@ -157,9 +190,13 @@ fn read(report: &str, case: &Case) -> Result<Map<String, Value>, String> {
 mod tests {
     use super::*;
 
+    fn bench(seconds: f64, warmup: f64, stall: f64) -> Bench {
+        Bench { load_program: "load".into(), server_core: 0, load_core: 1, seconds, warmup, stall }
+    }
+
     #[test]
     fn a_server_that_cannot_run_is_an_outcome() {
-        let bench = Bench { load: "load".into(), server_core: 0, load_core: 1, seconds: 0.1, warmup: 0.0, stall: 1.0 };
+        let bench = bench(0.1, 0.0, 1.0);
         let case = Case::named("echo-1").unwrap();
         let absent = bench.measure(&Server::absent("a", "not built"), case);
         assert!(matches!(absent, Some(Outcome::Cannot(why)) if why == "not built"));
@@ -167,6 +204,19 @@ mod tests {
         assert!(matches!(bench.measure(&missing, case), Some(Outcome::Failed(how)) if how.contains("started")));
         let ours_alone = Case::named("idle-100k").unwrap();
         assert!(bench.measure(&missing, ours_alone).is_none());
+        assert!(bench.run(&missing, ours_alone, 1).is_none());
+        let run = bench.run(&Server::absent("a", "not built"), case, 2).unwrap();
+        assert_eq!((run.case.as_str(), run.server.as_str(), run.round, run.cores_ns), ("echo-1", "a", 2, None));
+    }
+
+    #[test]
+    fn waiting_for_near_cores_ends() {
+        let bench = Bench { load_core: 0, ..bench(0.1, 0.0, 1.0) };
+        assert_eq!(bench.distance_ns(), None, "a core has no distance from itself");
+        bench.wait_for_near_cores(50.0, Duration::MAX);
+        let bench = Bench { load_core: 1, ..bench };
+        bench.wait_for_near_cores(1e9, Duration::MAX);
+        bench.wait_for_near_cores(0.0, Duration::from_millis(30));
     }
 
     #[test]
@@ -181,7 +231,7 @@ mod tests {
 
     #[test]
     fn more_connections_get_more_time() {
-        let bench = Bench { load: "load".into(), server_core: 0, load_core: 1, seconds: 1.0, warmup: 0.5, stall: 3.5 };
+        let bench = bench(1.0, 0.5, 3.5);
         assert_eq!(bench.limit(Case::named("echo-64").unwrap()), Duration::from_secs(20));
         assert_eq!(bench.times(Case::named("echo-64").unwrap()), [1.0, 0.5]);
         assert_eq!(bench.times(Case::named("echo-16000").unwrap()), [1.6, 0.8]);

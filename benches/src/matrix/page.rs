@@ -9,6 +9,7 @@ use std::fmt::Write as _;
 
 use crate::matrix::bars::{Judgement, Verdict, judge, row_title, table as bars_table};
 use crate::matrix::case::CASES;
+use crate::matrix::conditions::{Conditions, Measurement};
 use crate::matrix::results::Results;
 use crate::matrix::table::{Table, growth, label, of_case};
 
@@ -36,6 +37,13 @@ In the row of clients the roles are exchanged: *client µs* is the time of the c
 server.
 ";
 
+/// Explanation of the distance of the cores, where it was measured.
+const CORES: &str = "\
+*Cores ns* is the time in which a cache line goes from the server's core to that of the load and back, before or after the run, whichever is
+longer. *Far* means more than 1.5 times the shortest of the measurement, which slows down everything that is copied. A run with far cores
+counts only for a server without a run with near ones, and a ratio between the two is marked.
+";
+
 /// Explanation of the cases with JSON.
 const JSON: &str = "
 The messages are text with characters of one to four bytes, which every server checks for UTF-8. Compression is permessage-deflate in both
@@ -54,6 +62,9 @@ pub fn page(results: &Results, pictures: &[Picture], has_notes: bool) -> String 
     out += &aims(results, has_notes);
     out += "\n## Results\n\n";
     out += LEGEND;
+    if results.runs.iter().any(|run| run.cores_ns.is_some()) {
+        out += CORES;
+    }
     let rows: BTreeSet<u8> = CASES.iter().map(|case| case.row).collect();
     for row in rows {
         out += &row_section(results, row, pictures);
@@ -75,10 +86,53 @@ pub fn summary(judgements: &[Judgement]) -> String {
 
 fn conditions(results: &Results) -> String {
     let mut table = Table::of_words(&["Condition", "Here"]);
-    for (name, value) in results.conditions.lines() {
-        table.push(vec![name.to_owned(), value.to_owned()]);
+    for (name, value) in condition_lines(&results.conditions) {
+        table.push(vec![name.to_owned(), value]);
     }
-    format!("## Conditions\n\nServers and load on one machine over loopback, one core each.\n\n{}\n", table.markdown())
+    let mut out = String::from("## Conditions\n\nServers and load on one machine over loopback, one core each.\n\n");
+    out += &table.markdown();
+    if let Some(measurements) = measurements(&results.conditions) {
+        let _ = write!(out, "\nThe results are joined from these measurements:\n\n{}", measurements.markdown());
+    }
+    out + "\n"
+}
+
+/// Returns the conditions as names and values: all of them if there is one measurement, or else those that all
+/// measurements have in common.
+#[must_use]
+pub fn condition_lines(conditions: &Conditions) -> Vec<(&'static str, String)> {
+    let mut lines = conditions.lines();
+    if let [measurement] = &conditions.measurements[..] {
+        let Measurement { date, tidegate, load_average, cores, command } = measurement.clone();
+        lines.splice(0..0, [("Date", date), ("Tidegate", tidegate)]);
+        lines.push((LOAD_AVERAGES, load_average));
+        lines.extend((!cores.is_empty()).then_some(("Distance of the cores", cores)));
+        lines.push(("Command", command));
+    }
+    lines
+}
+
+const LOAD_AVERAGES: &str = "Load averages before";
+
+/// Returns a table with a line for each measurement, if there are several.
+#[must_use]
+pub fn measurements(conditions: &Conditions) -> Option<Table> {
+    let measurements = &conditions.measurements;
+    if measurements.len() < 2 {
+        return None;
+    }
+    let with_cores = measurements.iter().any(|measurement| !measurement.cores.is_empty());
+    let mut headings = vec!["Date", "Tidegate", LOAD_AVERAGES];
+    headings.extend(with_cores.then_some("Distance of the cores"));
+    headings.push("Command");
+    let mut table = Table::of_words(&headings);
+    for Measurement { date, tidegate, load_average, cores, command } in measurements.clone() {
+        let mut row = vec![date, tidegate, load_average];
+        row.extend(with_cores.then(|| if cores.is_empty() { "-".to_owned() } else { cores }));
+        row.push(command);
+        table.push(row);
+    }
+    Some(table)
 }
 
 fn aims(results: &Results, has_notes: bool) -> String {
@@ -147,8 +201,39 @@ mod tests {
         ] {
             assert!(page.contains(text), "{text} in:\n{page}");
         }
-        assert!(!page.contains("notes.md") && !page.contains("### 2."));
-        assert!(super::page(&results, &[], true).contains("(notes.md)"));
+        assert!(!page.contains("notes.md") && !page.contains("### 2.") && !page.contains("*Cores ns*"));
+        results.runs[0].cores_ns = Some([55.0, 56.0]);
+        let page = super::page(&results, &[], true);
+        assert!(page.contains("(notes.md)") && page.contains("*Cores ns*"));
+    }
+
+    #[test]
+    fn joined_measurements_have_a_line_each() {
+        let mut results = results(&[]);
+        results.conditions.kernel = "6.18".into();
+        let measurement = |date: &str, cores: &str| Measurement {
+            date: date.into(),
+            tidegate: "1 at a".into(),
+            load_average: "0 0 0".into(),
+            cores: cores.into(),
+            command: format!("bench --report {date}"),
+        };
+        results.conditions.measurements.push(measurement("one", "55 to 56 ns"));
+        let alone = page(&results, &[], false);
+        assert!(alone.contains("| Date | one |\n| Tidegate | 1 at a |\n| Processor |"), "{alone}");
+        assert!(
+            alone.contains("| Distance of the cores | 55 to 56 ns |\n| Command | bench --report one |\n"),
+            "{alone}"
+        );
+        results.conditions.measurements.push(measurement("two", ""));
+        let joined = page(&results, &[], false);
+        let table = "\
+            | Date | Tidegate | Load averages before | Distance of the cores | Command |\n\
+            |---|---|---|---|---|\n\
+            | one | 1 at a | 0 0 0 | 55 to 56 ns | bench --report one |\n\
+            | two | 1 at a | 0 0 0 | - | bench --report two |\n\n## Aims";
+        assert!(joined.contains(table) && joined.contains("| Kernel | 6.18 |"), "{joined}");
+        assert!(!joined.contains("| Date | one |"), "{joined}");
     }
 
     #[test]

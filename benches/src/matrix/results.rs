@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::matrix::case::{Case, Kind};
 use crate::matrix::conditions::Conditions;
+use crate::matrix::distance::{best, longer};
 
 /// The server name of uWebSockets. Ratios are taken to it.
 pub const UWEBSOCKETS: &str = "uwebsockets";
@@ -66,8 +67,11 @@ pub struct Run {
     pub case: String,
     /// Name of the server.
     pub server: String,
-    /// Round, from 1.
+    /// Round, from 1. Repeats count on.
     pub round: u32,
+    /// Distance of the server's core and the load's before and after the run, in ns; `None` if it was not measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cores_ns: Option<[f64; 2]>,
     /// Outcome of a run.
     pub outcome: Outcome,
 }
@@ -108,6 +112,10 @@ pub struct Figures {
     pub kernel_bytes: Option<f64>,
     /// The most memory that the server had in the run, in bytes, with its program.
     pub peak_bytes: Option<f64>,
+    /// Distance of the cores before or after the run, whichever is longer, in ns.
+    pub cores_ns: Option<f64>,
+    /// Whether that is far, in comparison with all runs.
+    pub is_far: bool,
 }
 
 /// Names of [`Figures::latency_us`].
@@ -128,7 +136,7 @@ const DISTURBED: f64 = 0.03;
 /// The table cell of a server in a case.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Cell {
-    /// The best of its runs, and how far the worst fell below it, as a share.
+    /// The best of its runs, and how far the worst of those that count fell below it, as a share.
     Best(Box<Figures>, f64),
     /// No run succeeded. The reason of the last failure.
     Failed(String),
@@ -171,6 +179,8 @@ impl Figures {
             user_bytes: number("user_bytes_per_connection"),
             kernel_bytes: number("kernel_bytes_per_connection_both_ends"),
             peak_bytes: number(PEAK_BYTES),
+            cores_ns: None,
+            is_far: false,
         }
     }
 
@@ -182,7 +192,7 @@ impl Figures {
 
     /// Ranks the runs of one server in one case; more is better. The fastest run counts, because other work only makes
     /// runs slower. For idle connections the one with the least memory counts.
-    fn merit(&self, kind: Kind) -> f64 {
+    pub(super) fn merit(&self, kind: Kind) -> f64 {
         if kind.is_idle() { -self.user_bytes.unwrap_or(f64::MAX) } else { self.rate }
     }
 }
@@ -207,14 +217,16 @@ impl Results {
     #[must_use]
     pub fn cell(&self, case: &Case, server: &str) -> Option<Cell> {
         let outcomes = || self.runs.iter().filter(|run| run.case == case.id && run.server == server);
+        let near_ns = self.near_ns();
         let measured = outcomes().filter_map(|run| match &run.outcome {
-            Outcome::Measured(report) => Some(Figures::of(report)),
+            Outcome::Measured(report) => Some(Figures {
+                cores_ns: run.cores_ns.map(longer),
+                is_far: run.is_far(case, near_ns),
+                ..Figures::of(report)
+            }),
             Outcome::Failed(_) | Outcome::Cannot(_) => None,
         });
-        let best = measured.clone().max_by(|a, b| a.merit(case.kind).total_cmp(&b.merit(case.kind)));
-        if let Some(best) = best {
-            let least = measured.map(|figures| figures.rate).fold(f64::INFINITY, f64::min);
-            let spread = if best.rate > 0.0 { 1.0 - least / best.rate } else { 0.0 };
+        if let Some((best, spread)) = best(&measured.collect::<Vec<_>>(), case.kind) {
             return Some(Cell::Best(Box::new(best), spread));
         }
         outcomes().next_back().map(|run| match &run.outcome {
@@ -290,7 +302,7 @@ pub(crate) mod samples {
             results.servers.push(Entrant { name: server.into(), group, version, setting });
         }
         let round = 1 + results.runs.iter().filter(|run| run.case == case && run.server == server).count() as u32;
-        results.runs.push(Run { case: case.into(), server: server.into(), round, outcome });
+        results.runs.push(Run { case: case.into(), server: server.into(), round, cores_ns: None, outcome });
     }
 }
 
@@ -298,6 +310,7 @@ pub(crate) mod samples {
 mod tests {
     use super::samples::{add, results};
     use super::*;
+    use crate::matrix::conditions::Measurement;
 
     fn case(id: &str) -> &'static Case {
         Case::named(id).unwrap()
@@ -372,12 +385,12 @@ mod tests {
         ]);
         let mut later = samples::results(&[("echo-64", "inline", Group::Ours, 200.0, 4.0, true)]);
         add(&mut later, "echo-64", "yawc", Group::Peer, Outcome::Failed("reset".into()));
-        later.conditions.command = "again".into();
+        later.conditions.measurements.push(Measurement { command: "again".into(), ..Measurement::default() });
         results.join(later).unwrap();
         assert_eq!(results.figures(case("echo-64"), "inline").unwrap().rate, 200.0);
         assert!(results.figures(case("echo-64"), "axum").is_none() && results.servers.len() == 3);
         assert_eq!(results.figures(case("echo-512"), "inline").unwrap().rate, 300.0);
-        assert!(results.conditions.command.ends_with("; again"));
+        assert_eq!(results.conditions.measurements[0].command, "again");
         let mut elsewhere = samples::results(&[]);
         elsewhere.conditions.kernel = "2.6".into();
         assert!(results.join(elsewhere).unwrap_err().contains("kernel"));

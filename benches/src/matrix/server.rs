@@ -405,6 +405,19 @@ mod tests {
     }
 
     #[test]
+    fn every_placement_takes_part_in_every_case_that_it_can_do() {
+        use crate::matrix::case::CASES;
+        for case in CASES {
+            for (name, _, style, _) in OURS {
+                let lacks_events = style == "events" && matches!(case.kind, Kind::Http | Kind::Files | Kind::Client);
+                let too_many = name.starts_with("portable") && case.connections > CONNECTIONS_PER_RING_MAX;
+                let part = if lacks_events || too_many { Part::None } else { Part::Takes };
+                assert_eq!(own(name).part(case), part, "{name} in {}", case.id);
+            }
+        }
+    }
+
+    #[test]
     fn peers_do_what_they_list() {
         let list = r#"
             {"name":"a","version":"1.0","cases":["echo","http"],"setting":"s","cannot":{"churn":"it hangs"}}

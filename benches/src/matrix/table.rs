@@ -6,6 +6,7 @@
 use std::fmt::Write as _;
 
 use crate::matrix::case::{Case, GROWTH, Kind};
+use crate::matrix::distance::Distance;
 use crate::matrix::results::{Cell, Entrant, Figures, Group, RAW, Results, UWEBSOCKETS};
 
 /// Headings and rows. The last cell of a row that is shorter than the headings is a remark that spans the remaining
@@ -98,10 +99,13 @@ pub fn of_case(results: &Results, case: &Case) -> Table {
         _ => ["p50 µs", "p99 µs", "p99.9 µs"],
     });
     headings.extend(["client busy", "disturbed"]);
+    let line_up = results.line_up(case);
+    let with_cores = has_distances(&line_up);
+    headings.extend(with_cores.then_some(CORES));
     let mut table = Table::new(&headings);
     let raw = results.figures(case, RAW);
     let uws = results.figures(case, UWEBSOCKETS);
-    for (server, cell) in results.line_up(case) {
+    for (server, cell) in line_up {
         let figures = match cell {
             Cell::Best(figures, _) => figures,
             Cell::Failed(_) | Cell::Cannot(_) => continue,
@@ -109,30 +113,72 @@ pub fn of_case(results: &Results, case: &Case) -> Table {
         let mut row = vec![label(server), grouped(figures.rate)];
         row.extend(case.deflate.map(|_| number(figures.ratio, significant)));
         if with_limit {
-            row.push(ratio(Some(figures.rate), raw.map(|raw| raw.rate)));
+            row.push(compared(&figures, raw.as_ref(), |figures| Some(figures.rate)));
         }
-        row.push(ratio(Some(figures.rate), uws.map(|uws| uws.rate)));
+        row.push(compared(&figures, uws.as_ref(), |figures| Some(figures.rate)));
         row.push(number(figures.server_cpu_us, significant));
-        row.push(ratio(figures.server_cpu_us, uws.and_then(|uws| uws.server_cpu_us)));
+        row.push(compared(&figures, uws.as_ref(), |figures| figures.server_cpu_us));
         let [p50, _, p99, p999, ..] = figures.latency_us;
         row.extend([p50, p99, p999].map(|time| number(time, significant)));
         row.extend(busy(&figures));
+        row.extend(with_cores.then(|| cores(&figures)));
         table.push(row);
     }
+    far_cores(results, case, &mut table);
     without_figures(results, case, &mut table);
     table
 }
 
+/// Heading of the distance of the cores.
+const CORES: &str = "cores ns";
+
+/// Returns whether the distance of the cores was measured in a run that counts.
+fn has_distances(line_up: &[(&Entrant, Cell)]) -> bool {
+    line_up.iter().any(|(_, cell)| cell.figures().is_some_and(|figures| figures.cores_ns.is_some()))
+}
+
+/// Formats the distance of the cores, marked if it is far.
+fn cores(figures: &Figures) -> String {
+    number(figures.cores_ns, |nanos| format!("{nanos:.0}{}", if figures.is_far { " far" } else { "" }))
+}
+
+/// Formats one figure of a server as a multiple of another's, marked if only one of them had near cores.
+fn compared(ours: &Figures, theirs: Option<&Figures>, value: impl Fn(&Figures) -> Option<f64>) -> String {
+    let text = ratio(value(ours), theirs.and_then(value));
+    let differs = theirs.is_some_and(|theirs| theirs.is_far != ours.is_far);
+    if differs && text != "-" { format!("{text} far") } else { text }
+}
+
+/// Adds a row that says which servers had far cores in all their runs.
+fn far_cores(results: &Results, case: &Case, table: &mut Table) {
+    let text = match results.distance(case) {
+        Distance::Near => return,
+        Distance::Far => "all runs had far cores: ratios compare those".to_owned(),
+        Distance::Mixed(servers) => {
+            let servers = results.servers.iter().filter(|server| servers.contains(&server.name)).map(label);
+            let servers: Vec<String> = servers.collect();
+            format!("no run with near cores: {}. Ratios between far and near ones are marked", servers.join(", "))
+        }
+    };
+    table.rows.push(vec!["far cores".into(), text]);
+}
+
 /// Returns the table of clients: rates, and the time of a client for each message.
 fn clients(results: &Results, case: &Case) -> Table {
-    let mut table = Table::new(&["", "messages/s", "client µs", "server busy", "disturbed"]);
-    for (client, cell) in results.line_up(case) {
+    let mut headings = vec!["", "messages/s", "client µs", "server busy", "disturbed"];
+    let line_up = results.line_up(case);
+    let with_cores = has_distances(&line_up);
+    headings.extend(with_cores.then_some(CORES));
+    let mut table = Table::new(&headings);
+    for (client, cell) in line_up {
         if let Cell::Best(figures, _) = cell {
             let mut row = vec![label(client), grouped(figures.rate), number(figures.server_cpu_us, significant)];
             row.extend(busy(&figures));
+            row.extend(with_cores.then(|| cores(&figures)));
             table.push(row);
         }
     }
+    far_cores(results, case, &mut table);
     without_figures(results, case, &mut table);
     table
 }
@@ -163,16 +209,17 @@ pub fn growth(results: &Results) -> Table {
     headings.extend(cases[1..].iter().map(|case| format!("growth to {}", grouped(f64::from(case.connections)))));
     let mut table = Table { headings, rows: Vec::new(), words: false };
     for server in &results.servers {
-        let costs: Vec<Option<f64>> = cases
-            .iter()
-            .map(|case| results.figures(case, &server.name).and_then(|figures| figures.server_cpu_us))
-            .collect();
-        if costs.iter().all(Option::is_none) {
+        let figures: Vec<Option<Figures>> = cases.iter().map(|case| results.figures(case, &server.name)).collect();
+        let cost = |figures: &Figures| figures.server_cpu_us;
+        let costs = figures.iter().map(|figures| figures.as_ref().and_then(cost));
+        if costs.clone().all(|cost| cost.is_none()) {
             continue;
         }
         let mut row = vec![label(server)];
-        row.extend(costs.iter().map(|cost| number(*cost, significant)));
-        row.extend(costs[1..].iter().map(|cost| ratio(*cost, costs[0])));
+        row.extend(costs.map(|cost| number(cost, significant)));
+        let growth =
+            |many: &Option<Figures>| many.as_ref().map_or("-".into(), |many| compared(many, figures[0].as_ref(), cost));
+        row.extend(figures[1..].iter().map(growth));
         table.push(row);
     }
     table
@@ -309,6 +356,35 @@ mod tests {
             (&table.headings[1..4], &table.rows[0][1..4]),
             (&["messages/s", "ratio", "× uWS"].map(str::to_owned)[..], &["90,000", "2.75", "-"].map(str::to_owned)[..],)
         );
+    }
+
+    #[test]
+    fn far_cores_are_shown_and_ratios_across_them_marked() {
+        let mut results = results(&[
+            ("echo-64", RAW, Group::Limit, 200_000.0, 4.0, true),
+            ("echo-64", UWEBSOCKETS, Group::Peer, 100_000.0, 8.0, false),
+            ("echo-64", "inline", Group::Ours, 150_000.0, 6.0, false),
+        ]);
+        let case = Case::named("echo-64").unwrap();
+        assert!(!of_case(&results, case).headings.contains(&CORES.to_owned()));
+        for (run, cores_ns) in results.runs.iter_mut().zip([[55.0, 54.0], [55.0, 321.0], [55.0, 56.0]]) {
+            run.cores_ns = Some(cores_ns);
+        }
+        let table = of_case(&results, case);
+        assert_eq!(table.headings.last().unwrap(), CORES);
+        let last: Vec<&str> = table.rows[..3].iter().map(|row| row.last().unwrap().as_str()).collect();
+        assert_eq!(last, ["55", "56", "321 far"]);
+        assert_eq!(table.rows[1][2..6], ["0.75", "1.50 far", "6.00", "0.75 far"]);
+        assert_eq!(table.rows[2][2..6], ["0.50 far", "1.00", "8.00", "1.00"]);
+        let remark = "no run with near cores: uwebsockets. Ratios between far and near ones are marked";
+        assert_eq!(table.rows[3], ["far cores", remark]);
+        for run in &mut results.runs {
+            run.cores_ns = Some([321.0, 321.0]);
+        }
+        results.conditions.near_ns = Some(55.0);
+        let table = of_case(&results, case);
+        assert_eq!(table.rows[1][2..4], ["0.75", "1.50"]);
+        assert_eq!(table.rows[3], ["far cores", "all runs had far cores: ratios compare those"]);
     }
 
     #[test]

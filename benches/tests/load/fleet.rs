@@ -32,7 +32,7 @@ fn open(fleet: &mut Fleet, upto: usize) -> Result<(), LoadError> {
 }
 
 fn exchange(lines: Lines, connections: usize) -> Exchange {
-    Exchange { lines: Arc::new(move |_| lines), connections, rounds: 1, window: 8, timed: false }
+    Exchange { lines: Arc::new(move |_| lines), connections, rounds: 1, time_max: None, window: 8, timed: false }
 }
 
 /// Opens one connection to a server and exchanges one message. Returns the failure.
@@ -67,6 +67,15 @@ fn only_the_first_connections_take_part() {
     open(&mut fleet, 20).unwrap();
     let timed = Exchange { timed: true, ..exchange(HELLO, 7) };
     assert_eq!(fleet.exchange(&timed).unwrap().count(), 7);
+}
+
+#[test]
+fn when_the_time_is_over_no_round_begins() {
+    let mut fleet = Fleet::new(plan(server(websocket_echo), 20)).unwrap();
+    open(&mut fleet, 20).unwrap();
+    let exchange = |time_max| Exchange { rounds: 5, time_max: Some(time_max), timed: true, ..exchange(HELLO, 20) };
+    assert_eq!(fleet.exchange(&exchange(Duration::ZERO)).unwrap().count(), 20);
+    assert_eq!(fleet.exchange(&exchange(Duration::MAX)).unwrap().count(), 100);
 }
 
 #[test]

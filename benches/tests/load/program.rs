@@ -2,7 +2,8 @@
 
 use std::io::{self, Read as _, Write as _};
 use std::net::SocketAddr;
-use std::process::{Command, Output};
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{Command, Output, Stdio};
 
 use tidegate_benches::report;
 
@@ -92,4 +93,59 @@ fn the_exit_code_is_64_for_wrong_options() {
     for words in mistakes {
         assert_eq!(fails(address, words), (Some(64), true), "{words:?}");
     }
+}
+
+#[test]
+fn a_reader_that_has_gone_ends_a_program_quietly() {
+    let address = server(websocket_echo).to_string();
+    let load = ["--addr", &address, "--connections", "1", "--seconds", "0.1", "--warmup", "0"];
+    for (program, words) in [(env!("CARGO_BIN_EXE_load"), &load[..]), (env!("CARGO_BIN_EXE_bench"), &["--list"])] {
+        let (reader, writer) = io::pipe().unwrap();
+        drop(reader);
+        let child = Command::new(program).args(words).stdout(writer).stderr(Stdio::piped()).spawn().unwrap();
+        let output = child.wait_with_output().unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.signal(), Some(libc::SIGPIPE), "{words:?}: {}: {errors}", output.status);
+        assert!(!errors.contains("panicked"), "{words:?}: {errors}");
+    }
+}
+
+/// A file as `bench` writes it, with the conditions of older ones. The distances are those of the cores.
+fn results(distances: &str) -> String {
+    let run = |server: &str, rate: u32| {
+        format!(
+            r#"{{"case":"echo-64","server":"{server}","round":1,{distances}
+                "outcome":{{"measured":{{"rate_per_s":{rate},"server_cpu_us":4.0}}}}}}"#
+        )
+    };
+    let server =
+        |name: &str, group: &str| format!(r#"{{"name":"{name}","group":"{group}","version":"","setting":""}}"#);
+    format!(
+        r#"{{"conditions":{{"date":"d; e","tidegate":"1 at a","processor":"p","memory":"m","kernel":"k","rustc":"r",
+            "flags":"f","congestion_control":"c","open_files":"9","load_average":"1; 2","command":"b; b --only echo"}},
+            "servers":[{},{}],"runs":[{},{}]}}"#,
+        server("raw-uring", "limit"),
+        server("inline", "ours"),
+        run("raw-uring", 200),
+        run("inline", 150)
+    )
+}
+
+#[test]
+fn saved_results_are_shown_with_and_without_the_distance_of_the_cores() {
+    let shown = |name: &str, distances: &str, words: &[&str]| {
+        let file = std::env::temp_dir().join(format!("tidegate-{name}-{}.json", std::process::id()));
+        std::fs::write(&file, results(distances)).unwrap();
+        let output = Command::new(env!("CARGO_BIN_EXE_bench")).arg("--from").arg(&file).args(words).output().unwrap();
+        std::fs::remove_file(file).unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let old = shown("old", "", &["--near", "55"]);
+    assert!(old.contains("Tidegate inline") && old.contains("0.75") && !old.contains("cores ns"), "{old}");
+    assert!(old.contains("  d     1 at a    1 ") && old.contains("  e     1 at a    2 "), "{old}");
+    let near = shown("near", r#""cores_ns":[300.0,310.0],"#, &[]);
+    assert!(near.contains("cores ns") && near.contains("310\n"), "{near}");
+    let far = shown("far", r#""cores_ns":[300.0,310.0],"#, &["--near", "55"]);
+    assert!(far.contains("310 far\n") && far.contains("all runs had far cores"), "{far}");
 }

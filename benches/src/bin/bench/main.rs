@@ -14,12 +14,14 @@ use tidegate_benches::args::{Args, Opt};
 use tidegate_benches::matrix::bars::{judge, table as bars_table};
 use tidegate_benches::matrix::case::{CASES, Case, Kind};
 use tidegate_benches::matrix::conditions::Conditions;
+use tidegate_benches::matrix::effort::Effort;
 use tidegate_benches::matrix::measure::Bench;
-use tidegate_benches::matrix::page::summary;
-use tidegate_benches::matrix::results::{Outcome, Results, Run, UWEBSOCKETS};
+use tidegate_benches::matrix::page::{condition_lines, measurements, summary};
+use tidegate_benches::matrix::results::{Results, UWEBSOCKETS};
 use tidegate_benches::matrix::server::{Part, Server};
 use tidegate_benches::matrix::site;
 use tidegate_benches::matrix::table::{growth, of_case};
+use tidegate_benches::{errln, outln};
 
 const OPTIONS: &[Opt] = &[
     Opt::value(
@@ -34,8 +36,11 @@ const OPTIONS: &[Opt] = &[
     Opt::value("seconds", "S", "time to measure in each run (default 3)"),
     Opt::value("warmup", "S", "time to run before measuring (default 1)"),
     Opt::value("stall", "S", "fail a run when no reply arrives for this long (default 10)"),
-    Opt::switch("short", "change the defaults to 1 round, 0.4 s, 0.2 s warm-up and 5 s stall"),
+    Opt::switch("short", "change the defaults to 1 round, 0.4 s, 0.2 s warm-up, 5 s stall, 1 repeat and 0.1 s wait"),
     Opt::value("budget", "S", "start no run after this long; the rest is shown as not run"),
+    Opt::value("repeats", "K", "repeats of a server's runs with far cores in each case (default 3)"),
+    Opt::value("wait-near", "S", "wait for near cores before a run for up to this long (default 0.3)"),
+    Opt::value("near", "NS", "distance of near cores (default the shortest measured); 1.5 times as much is far"),
     Opt::value("server-core", "C", "core of the servers (default 0)"),
     Opt::value("load-core", "C", "core of the load generator (default 1)"),
     Opt::value("report", "FOLDER", "write results.json, README.md and plots into this folder"),
@@ -52,7 +57,7 @@ fn main() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            eprintln!("bench: {error}");
+            errln!("bench: {error}");
             ExitCode::from(64)
         }
     }
@@ -67,6 +72,7 @@ fn run() -> Result<bool, Failure> {
             for later in args.all("join") {
                 results.join(serde_json::from_str(&fs::read_to_string(later)?)?)?;
             }
+            results.conditions.near_ns = near_ns(&args)?.or(results.conditions.near_ns);
             for case in CASES.iter().filter(|case| results.has(case)) {
                 print_case(&results, case);
             }
@@ -76,12 +82,12 @@ fn run() -> Result<bool, Failure> {
             let servers = servers(&args)?;
             let cases = cases(&args)?;
             if args.has("list") {
-                servers.iter().for_each(|server| println!("server {}", server.entrant.name));
-                cases.iter().for_each(|case| println!("case {} (row {}): {}", case.id, case.row, case.title));
-                println!("{}", plan(&args, &servers, &cases)?);
+                servers.iter().for_each(|server| outln!("server {}", server.entrant.name));
+                cases.iter().for_each(|case| outln!("case {} (row {}): {}", case.id, case.row, case.title));
+                outln!("{}", plan(&args, &servers, &cases)?);
                 return Ok(true);
             }
-            println!("{}", plan(&args, &servers, &cases)?);
+            outln!("{}", plan(&args, &servers, &cases)?);
             measure(&args, &servers, &cases)?
         }
     };
@@ -105,7 +111,7 @@ fn servers(args: &Args) -> Result<Vec<Server>, Failure> {
             // A command on the command line takes precedence over the built-in one.
             !(peer.entrant.name == UWEBSOCKETS && args.has("uwebsockets"))
         })),
-        Err(why) => eprintln!("bench: continuing without peers: {why}"),
+        Err(why) => errln!("bench: continuing without peers: {why}"),
     }
     if servers.iter().all(|server| server.entrant.name != UWEBSOCKETS) {
         servers.push(Server::absent(
@@ -155,32 +161,34 @@ fn measure(args: &Args, servers: &[Server], cases: &[&'static Case]) -> Result<R
     if cases.iter().any(|case| matches!(case.kind, Kind::Wss(_))) {
         write_certificate()?;
     }
-    let (begun, rounds) = (Instant::now(), rounds(args)?);
+    let begun = Instant::now();
     let budget = args.within("budget", f64::from(u32::MAX), [0.0, f64::from(u32::MAX)])?;
+    let mut effort = effort(args, begun + Duration::from_secs_f64(budget))?;
     let folder: Option<PathBuf> = args.optional("report")?;
-    let deadline = begun + Duration::from_secs_f64(budget);
+    let conditions = Conditions { near_ns: near_ns(args)?, ..Conditions::here() };
     let entrants = servers.iter().map(|server| server.entrant.clone()).collect();
-    let mut results = Results { conditions: Conditions::here(), servers: entrants, runs: Vec::new() };
+    let mut results = Results { conditions, servers: entrants, runs: Vec::new() };
+    let rounds = effort.rounds;
+    let time = |case: &Case| runs(servers, case, rounds) * bench.time(case);
+    let mut left: Duration = cases.iter().map(|case| time(case)).sum();
     for case in cases {
-        for (round, server) in (1..=rounds).flat_map(|round| servers.iter().map(move |server| (round, server))) {
-            let outcome = if Instant::now() >= deadline && server.part(case) == Part::Takes {
-                Some(Outcome::Cannot("not run: --budget was used up".into()))
-            } else {
-                bench.measure(server, case)
-            };
-            let Some(outcome) = outcome else { continue };
-            let (case, server) = (case.id.to_owned(), server.entrant.name.clone());
+        left = left.saturating_sub(time(case));
+        effort.repeats_until = effort.deadline.checked_sub(left).unwrap_or(begun);
+        effort.measure(&bench, servers, case, &mut results, |run| {
             if args.has("verbose") {
-                eprintln!("{case} round {round}: {server}: {}", serde_json::to_string(&outcome)?);
+                errln!("{}", serde_json::to_string(run).unwrap_or_default());
             }
-            results.runs.push(Run { case, server, round, outcome });
+        });
+        let distances = results.distances();
+        if let Some(measurement) = results.conditions.measurements.last_mut() {
+            measurement.cores = distances.unwrap_or_default();
         }
         print_case(&results, case);
         if let Some(folder) = &folder {
             report::save(&results, folder)?;
         }
     }
-    println!("\nmeasured {} runs in {:.1} minutes", results.runs.len(), begun.elapsed().as_secs_f64() / 60.0);
+    outln!("\nmeasured {} runs in {:.1} minutes", results.runs.len(), begun.elapsed().as_secs_f64() / 60.0);
     Ok(results)
 }
 
@@ -188,15 +196,35 @@ fn rounds(args: &Args) -> Result<u32, Failure> {
     Ok(args.within("rounds", if args.has("short") { 1 } else { 3 }, [1, 100])?)
 }
 
+/// Returns the distance of near cores, if it is given.
+fn near_ns(args: &Args) -> Result<Option<f64>, Failure> {
+    Ok(args.has("near").then(|| args.within("near", 1.0, [1.0, 1e6])).transpose()?)
+}
+
+/// Returns how often servers run, and until when.
+fn effort(args: &Args, deadline: Instant) -> Result<Effort, Failure> {
+    let (repeats, wait_s) = if args.has("short") { (1, 0.1) } else { (3, 0.3) };
+    Ok(Effort {
+        rounds: rounds(args)?,
+        repeats: args.within("repeats", repeats, [0, 100])?,
+        wait: args.seconds("wait-near", wait_s)?,
+        deadline,
+        repeats_until: deadline,
+    })
+}
+
 /// Returns how many runs the measurement has, and how long they take at least.
 fn plan(args: &Args, servers: &[Server], cases: &[&'static Case]) -> Result<String, Failure> {
     let (bench, rounds) = (bench(args)?, rounds(args)?);
-    let runs = cases
-        .iter()
-        .flat_map(|case| servers.iter().filter(|server| server.part(case) == Part::Takes).map(move |_| case));
-    let (count, time) =
-        runs.fold((0, Duration::ZERO), |(count, time), case| (count + rounds, time + rounds * bench.time(case)));
-    Ok(format!("{count} runs, about {:.0} minutes", time.as_secs_f64() / 60.0))
+    let count: u32 = cases.iter().map(|case| runs(servers, case, rounds)).sum();
+    let time: Duration = cases.iter().map(|case| runs(servers, case, rounds) * bench.time(case)).sum();
+    let minutes = time.as_secs_f64() / 60.0;
+    Ok(format!("{count} runs, about {minutes:.0} minutes; up to twice that if the cores are far from each other"))
+}
+
+/// Returns how many runs a case has.
+fn runs(servers: &[Server], case: &Case, rounds: u32) -> u32 {
+    servers.iter().filter(|server| server.part(case) == Part::Takes).map(|_| rounds).sum()
 }
 
 /// Writes the certificate of the servers. Without the program that does it, the cases with TLS are not run.
@@ -214,7 +242,7 @@ fn bench(args: &Args) -> Result<Bench, Failure> {
     let or_short = |usual: f64, shorter: f64| if args.has("short") { shorter } else { usual };
     let core_max = libc::CPU_SETSIZE as usize - 1;
     Ok(Bench {
-        load: programs()?.join("load"),
+        load_program: programs()?.join("load"),
         server_core: args.within("server-core", 0, [0, core_max])?,
         load_core: args.within("load-core", 1, [0, core_max])?,
         seconds: args.within("seconds", or_short(3.0, 0.4), [0.1, 3_600.0])?,
@@ -224,20 +252,23 @@ fn bench(args: &Args) -> Result<Bench, Failure> {
 }
 
 fn print_case(results: &Results, case: &Case) {
-    println!("\n{} ({}, row {})\n{}", case.title, case.id, case.row, of_case(results, case).text());
+    outln!("\n{} ({}, row {})\n{}", case.title, case.id, case.row, of_case(results, case).text());
 }
 
 /// Prints the table over connections, the aims, the conditions and the failures.
 fn print_end(results: &Results) {
     if CASES.iter().any(|case| case.row == 9 && results.has(case)) {
-        println!("\nServer time per message by connections, 64 B (row 9)\n{}", growth(results).text());
+        outln!("\nServer time per message by connections, 64 B (row 9)\n{}", growth(results).text());
     }
     let judgements = judge(results);
-    println!("\nAims\n{}\n{}\n", bars_table(&judgements).text().replace("**", ""), summary(&judgements));
-    for (name, value) in results.conditions.lines() {
-        println!("  {name}: {value}");
+    outln!("\nAims\n{}\n{}\n", bars_table(&judgements).text().replace("**", ""), summary(&judgements));
+    for (name, value) in condition_lines(&results.conditions) {
+        outln!("  {name}: {value}");
+    }
+    if let Some(measurements) = measurements(&results.conditions) {
+        outln!("\nMeasurements\n{}", measurements.text());
     }
     for run in results.own_failures() {
-        println!("FAILED: {} in {}, round {}", run.server, run.case, run.round);
+        outln!("FAILED: {} in {}, round {}", run.server, run.case, run.round);
     }
 }

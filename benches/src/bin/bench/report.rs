@@ -5,6 +5,7 @@ use std::path::Path;
 
 use tidegate_benches::matrix::page::{Picture, page};
 use tidegate_benches::matrix::results::Results;
+use tidegate_benches::outln;
 
 /// Writes `results.json`, `README.md` and, with the feature `report`, the plots.
 ///
@@ -14,7 +15,7 @@ pub fn write(results: &Results, folder: &Path) -> Result<(), Box<dyn std::error:
     save(results, folder)?;
     let pictures = pictures(results, folder)?;
     fs::write(folder.join("README.md"), page(results, &pictures, folder.join("notes.md").exists()))?;
-    println!("\nwritten: {}", folder.join("README.md").display());
+    outln!("\nwritten: {}", folder.join("README.md").display());
     Ok(())
 }
 
@@ -47,6 +48,6 @@ fn pictures(results: &Results, folder: &Path) -> Result<Vec<Picture>, Box<dyn st
 
 #[cfg(not(feature = "report"))]
 fn pictures(_: &Results, _: &Path) -> Result<Vec<Picture>, Box<dyn std::error::Error>> {
-    eprintln!("bench: no plots: build with --features report to write them");
+    tidegate_benches::errln!("bench: no plots: build with --features report to write them");
     Ok(Vec::new())
 }

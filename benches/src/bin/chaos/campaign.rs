@@ -7,6 +7,7 @@ use crate::process::{Process, Resources};
 use crate::setting::Combination;
 use crate::soak::Soak;
 use crate::{Outcome, attacks, ending};
+use tidegate_benches::outln;
 
 /// The share of the time for the first half; the second half does the same again, and then the server is ended.
 const FIRST_HALF: f64 = 0.42;
@@ -93,7 +94,7 @@ fn half(
     let counts = process.wait_for_connections(0)?;
     report.faults.extend(inequalities(&counts));
     let held = process.resources()?;
-    println!("after {rounds} rounds: {held}");
+    outln!("after {rounds} rounds: {held}");
     Ok(held)
 }
 

@@ -25,6 +25,7 @@ use std::time::Duration;
 use tidegate::engine::{EngineKind, HandlerPlacement};
 use tidegate_benches::args::{Args, Opt};
 use tidegate_benches::socket;
+use tidegate_benches::{errln, outln};
 
 use campaign::Report;
 use counts::CountingAllocator;
@@ -62,7 +63,7 @@ fn exit_code(program: &str, result: Result<bool, Box<dyn std::error::Error>>) ->
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            eprintln!("{program}: {error}");
+            errln!("{program}: {error}");
             ExitCode::from(64)
         }
     }
@@ -85,15 +86,15 @@ fn run(words: Vec<String>) -> Result<bool, Box<dyn std::error::Error>> {
     let time = Duration::from_secs(seconds) / combinations.len() as u32;
     let mut reports = Vec::new();
     for combination in combinations {
-        println!("== {combination}");
+        outln!("== {combination}");
         let report = campaign::run(combination, time, seed);
-        println!("{} in {:.0} s", report.done.to_line(), report.elapsed.as_secs_f64());
-        report.faults.iter().for_each(|fault| println!("FAULT: {fault}"));
+        outln!("{} in {:.0} s", report.done.to_line(), report.elapsed.as_secs_f64());
+        report.faults.iter().for_each(|fault| outln!("FAULT: {fault}"));
         reports.push(report);
     }
-    println!("\n{}", table(&reports));
+    outln!("\n{}", table(&reports));
     let faults: usize = reports.iter().map(|report| report.faults.len()).sum();
-    println!("\nchaos: {}", if faults == 0 { "passed".to_owned() } else { format!("{faults} faults") });
+    outln!("\nchaos: {}", if faults == 0 { "passed".to_owned() } else { format!("{faults} faults") });
     Ok(faults == 0)
 }
 

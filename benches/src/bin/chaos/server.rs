@@ -14,6 +14,7 @@ use tidegate::websocket::{DeflateConfig, HubConfig, Upgrade};
 
 use crate::counts::{self, Counts};
 use crate::setting::Combination;
+use tidegate_benches::{errln, outln};
 
 /// The first argument that makes the program the server. The engine and the placement follow.
 pub const SERVE: &str = "serve";
@@ -70,7 +71,7 @@ pub fn run(combination: Combination) -> Result<(), Box<dyn std::error::Error>> {
         .write_timeout(Some(WRITE_TIMEOUT));
     let running = Server::builder(router()).bind("127.0.0.1:0")?.config(config).http(http).start()?;
     let address = running.local_addr().ok_or("no address")?;
-    println!("listening {address}");
+    outln!("listening {address}");
     let handle = running.handle();
     thread::spawn(move || answer_questions(&handle));
     let handle = running.handle();
@@ -79,7 +80,7 @@ pub fn run(combination: Combination) -> Result<(), Box<dyn std::error::Error>> {
     ended.set("drained", report.drained);
     ended.set("forced", report.forced);
     ended.set("failed_workers", report.failed_workers);
-    println!("ended {}", ended.to_line());
+    outln!("ended {}", ended.to_line());
     io::stdout().flush()?;
     Ok(())
 }
@@ -89,7 +90,7 @@ fn answer_questions(handle: &RunningHandle) {
         if !matches!(line.as_deref(), Ok("counts")) {
             break;
         }
-        println!("counts {}", now(handle).to_line());
+        outln!("counts {}", now(handle).to_line());
     }
     handle.begin_shutdown(Shutdown::immediate());
 }
@@ -182,7 +183,7 @@ impl log::Log for Log {
     }
 
     fn log(&self, record: &log::Record<'_>) {
-        eprintln!("{} {}: {}", record.level(), record.target(), record.args());
+        errln!("{} {}: {}", record.level(), record.target(), record.args());
     }
 
     fn flush(&self) {}

@@ -22,6 +22,7 @@ use tidegate_benches::histogram::Histogram;
 use tidegate_benches::matrix::results::LOAD_TESTER;
 use tidegate_benches::measure::Measured;
 use tidegate_benches::report::Report;
+use tidegate_benches::{errln, outln};
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
@@ -100,12 +101,12 @@ const CLIENTS: &[(&str, Client)] = &[
 fn main() -> ExitCode {
     match run() {
         Ok(report) => {
-            println!("{}", report.json());
-            eprintln!("{}", report.human());
+            outln!("{}", report.json());
+            errln!("{}", report.human());
             ExitCode::SUCCESS
         }
         Err(error) => {
-            eprintln!("clients: {error}");
+            errln!("clients: {error}");
             ExitCode::from(if error.is::<ArgsError>() { 64 } else { 1 })
         }
     }

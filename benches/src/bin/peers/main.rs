@@ -34,6 +34,7 @@ use tidegate_benches::args::{Args, ArgsError, Opt};
 use tidegate_benches::handshake::Context;
 use tidegate_benches::matrix::case::Deflate;
 use tidegate_benches::socket;
+use tidegate_benches::{errln, outln};
 
 /// Result of a server, which ends only when something fails.
 type Outcome = Result<(), Box<dyn std::error::Error>>;
@@ -84,7 +85,7 @@ fn main() -> ExitCode {
     match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("peers: {error}");
+            errln!("peers: {error}");
             error.downcast_ref::<Usage>().map_or(ExitCode::FAILURE, |_| ExitCode::from(USAGE))
         }
     }
@@ -104,7 +105,7 @@ fn run() -> Outcome {
         if !args.has("list") {
             return Err(Usage("missing NAME of a peer".to_owned()).into());
         }
-        catalogue::PEERS.iter().for_each(|peer| println!("{}", peer.json()));
+        catalogue::PEERS.iter().for_each(|peer| outln!("{}", peer.json()));
         return Ok(());
     };
     let peer = catalogue::PEERS.iter().find(|peer| peer.name == name).ok_or_else(|| Usage(unknown(&name)))?;

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 
 use futures_util::future::{Either, select};
 use futures_util::{FutureExt as _, Sink, SinkExt as _, Stream, StreamExt as _};
+use tidegate_benches::errln;
 use tidegate_benches::socket;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::broadcast;
@@ -96,7 +97,7 @@ where
             Either::Left(Some(Err(error))) => return Err(error),
             Either::Left(None) | Either::Right(Err(broadcast::error::RecvError::Closed)) => return Ok(()),
             Either::Right(Err(broadcast::error::RecvError::Lagged(lost))) => {
-                eprintln!("peers: a connection of the hub lost {lost} messages");
+                errln!("peers: a connection of the hub lost {lost} messages");
                 return Ok(());
             }
             Either::Right(Ok(message)) => {

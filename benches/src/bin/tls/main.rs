@@ -21,6 +21,7 @@ use tidegate_benches::config::{self, Run};
 use tidegate_benches::error::LoadError;
 use tidegate_benches::report::Report;
 use tidegate_benches::{cpu, setup};
+use tidegate_benches::{errln, outln};
 
 use connection::Security;
 
@@ -55,13 +56,13 @@ struct Load {
 fn main() -> ExitCode {
     match run() {
         Ok(Some(report)) => {
-            println!("{}", report.json());
-            eprintln!("{}", report.human());
+            outln!("{}", report.json());
+            errln!("{}", report.human());
             ExitCode::SUCCESS
         }
         Ok(None) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("tls: {error}");
+            errln!("tls: {error}");
             let code = error.downcast_ref::<LoadError>().map_or(64, |error| if error.is_stall() { 2 } else { 1 });
             ExitCode::from(code)
         }

@@ -96,6 +96,9 @@ fn bars(results: &Results, case: &Case) -> Bars {
                 if cell.figures().is_some_and(|figures| figures.client_bound) {
                     text.push_str(" *");
                 }
+                if cell.figures().is_some_and(|figures| figures.is_far) {
+                    text.push_str(" far");
+                }
             }
             let latency_title =
                 if kind == Kind::Broadcast { "p99 to the last subscriber, µs" } else { "p99 latency, µs" };
