@@ -13,7 +13,7 @@ pub(super) fn silent() -> Script {
 }
 
 /// Runs one connection, alone, until it has closed.
-pub(super) fn run<H, F>(setup: Setup, script: Script, handler: H) -> Simulation
+fn run<H, F>(setup: Setup, script: Script, handler: H) -> Simulation
 where
     H: Fn(Connection, Stage) -> F + Send + Sync + 'static,
     F: Future<Output = ()> + 'static,

@@ -1,7 +1,7 @@
 //! Deadlines in fake time where 32 bits of ticks are not enough: around their wrap, beyond their range, and long after
 //! they have passed.
 
-use super::deadlines::{assert_fired, end_of, run, run_with_word, silent};
+use super::deadlines::{assert_fired, end_of, run_with_word, silent};
 use super::*;
 use crate::clock::TICK;
 use crate::error::{CloseCause, SendError};
@@ -14,24 +14,34 @@ fn before_wraps() -> impl Iterator<Item = Duration> {
     [1_u64 << 31, 1 << 32, 3 << 31, 1 << 33].into_iter().map(|ticks| TICK * (ticks >> 8) as u32 * 256 - 2 * SECOND)
 }
 
-/// Runs one connection, alone, until it has closed. It begins at `began`, until when the worker has slept.
-fn run_from<H, F>(began: Duration, setup: Setup, script: Script, handler: H) -> Simulation
+/// Runs one connection, alone, until it has closed. It begins at `began`, until when the worker has slept. The handler
+/// must come to its end: a panic in it ends the connection too.
+fn run_from<H, F>(began: Duration, setup: Setup, handler: H) -> Simulation
 where
     H: Fn(Connection, Stage) -> F + Send + Sync + 'static,
     F: Future<Output = ()> + 'static,
 {
     let mut sim = Simulation::new(setup, handler);
     sim.net.borrow_mut().advance_to(began);
-    sim.connect(script);
+    sim.connect(silent());
     sim.run_until_closed(1);
     sim.run_handlers_out();
+    end_of(&sim);
     sim
+}
+
+fn run<H, F>(setup: Setup, handler: H) -> Simulation
+where
+    H: Fn(Connection, Stage) -> F + Send + Sync + 'static,
+    F: Future<Output = ()> + 'static,
+{
+    run_from(Duration::ZERO, setup, handler)
 }
 
 #[test]
 fn read_deadlines_fire_around_the_wrap() {
     for (began, setup) in before_wraps().flat_map(|began| Setup::calm().both_placements().map(|setup| (began, setup))) {
-        let sim = run_from(began, setup, silent(), |mut connection, stage| async move {
+        let sim = run_from(began, setup, |mut connection, stage| async move {
             // The ticks just before the wrap and just after it, one by one.
             for after in (0..6).map(|tick| 2 * SECOND - 3 * TICK + tick * TICK) {
                 connection.set_read_deadline(Some(stage.instant(after)));
@@ -65,7 +75,7 @@ fn other_deadlines_and_timeouts_fire_around_the_wrap() {
     ];
     for (began, (set, cause)) in before_wraps().flat_map(|began| sets.map(|set| (began, set))) {
         for setup in Setup::calm().both_placements() {
-            let sim = run_from(began, setup, silent(), move |mut connection, stage| async move {
+            let sim = run_from(began, setup, move |mut connection, stage| async move {
                 set(&connection, &stage);
                 assert!(stage.send(&connection, pattern(90)).await);
                 assert!(stage.receive(&mut connection).await.is_none());
@@ -82,7 +92,7 @@ fn read_deadlines_beyond_the_range_fire_at_their_time() {
     for (days, setup) in
         [60, 99, 100, 199, 250, 397, 398, 1000, 30 * 365].into_iter().flat_map(|days| with_placements(days))
     {
-        let sim = run(setup, silent(), move |mut connection, stage| async move {
+        let sim = run(setup, move |mut connection, stage| async move {
             let due = stage.now() + days * DAY;
             connection.set_read_deadline(Some(stage.instant(days * DAY)));
             assert_eq!(connection.receive().await.unwrap_err(), ReceiveError::Deadline);
@@ -106,7 +116,7 @@ fn with_placements<T: Copy>(value: T) -> [(T, Setup); 2] {
 #[test]
 fn a_read_deadline_replaces_one_beyond_the_range() {
     for setup in Setup::calm().both_placements() {
-        let sim = run(setup, silent(), |mut connection, stage| async move {
+        let sim = run(setup, |mut connection, stage| async move {
             for (first, second) in [(300, 2), (2, 300), (300, 400), (400, 300)] {
                 connection.set_read_deadline(Some(stage.instant(first * DAY)));
                 connection.set_read_deadline(Some(stage.instant(second * DAY)));
@@ -129,7 +139,7 @@ fn a_read_deadline_replaces_one_beyond_the_range() {
 #[test]
 fn a_read_deadline_without_end_does_not_fire() {
     for setup in Setup::calm().both_placements() {
-        run(setup, silent(), |mut connection, stage| async move {
+        run(setup, |mut connection, stage| async move {
             connection.set_read_deadline_in(Duration::MAX);
             connection.set_lifetime_deadline(Some(stage.instant(2_000 * DAY)));
             let closed = connection.receive().await.unwrap_err();
@@ -142,7 +152,7 @@ fn a_read_deadline_without_end_does_not_fire() {
 #[test]
 fn a_read_deadline_that_has_passed_stays_passed() {
     for (days, setup) in [150, 199, 250, 397, 600].into_iter().flat_map(|days| with_placements(days)) {
-        let sim = run(setup, silent(), move |mut connection, stage| async move {
+        let sim = run(setup, move |mut connection, stage| async move {
             connection.set_read_deadline(Some(stage.instant(SECOND)));
             stage.let_pass(&connection, days * DAY).await;
             let now = stage.now();
@@ -158,7 +168,7 @@ fn a_read_deadline_that_has_passed_stays_passed() {
 fn idle_timeouts_of_many_days_fire_at_their_time() {
     for (days, mut setup) in [60, 100, 250, 365].into_iter().flat_map(|days| with_placements(days)) {
         setup.config.idle_timeout = Some(days * DAY);
-        let sim = run(setup, silent(), |mut connection, stage| async move {
+        let sim = run(setup, |mut connection, stage| async move {
             assert!(stage.receive(&mut connection).await.is_none());
         });
         let (end, at) = end_of(&sim);
@@ -170,7 +180,7 @@ fn idle_timeouts_of_many_days_fire_at_their_time() {
 #[test]
 fn write_timeouts_of_many_days_fire_at_their_time() {
     for (days, setup) in [60, 250, 365].into_iter().flat_map(|days| with_placements(days)) {
-        let sim = run(setup, silent(), move |mut connection, stage| async move {
+        let sim = run(setup, move |mut connection, stage| async move {
             connection.set_write_timeout(Some(days * DAY));
             assert!(stage.send(&connection, pattern(90)).await);
             let sent = connection.sender().send(pattern(90)).await;
@@ -186,7 +196,7 @@ fn write_timeouts_of_many_days_fire_at_their_time() {
 fn timeouts_without_end_do_not_fire() {
     for mut setup in Setup::calm().both_placements() {
         setup.config.idle_timeout = Some(Duration::MAX);
-        run(setup, silent(), |mut connection, stage| async move {
+        run(setup, |mut connection, stage| async move {
             connection.set_write_timeout(Some(Duration::MAX));
             assert!(stage.send(&connection, pattern(90)).await);
             connection.set_lifetime_deadline(Some(stage.instant(1_000 * DAY)));
