@@ -89,9 +89,7 @@ fn other_deadlines_and_timeouts_fire_around_the_wrap() {
 
 #[test]
 fn read_deadlines_beyond_the_range_fire_at_their_time() {
-    for (days, setup) in
-        [60, 99, 100, 199, 250, 397, 398, 1000, 30 * 365].into_iter().flat_map(|days| with_placements(days))
-    {
+    for (days, setup) in [60, 99, 100, 199, 250, 397, 398, 1000, 30 * 365].into_iter().flat_map(with_placements) {
         let sim = run(setup, move |mut connection, stage| async move {
             let due = stage.now() + days * DAY;
             connection.set_read_deadline(Some(stage.instant(days * DAY)));
@@ -151,7 +149,7 @@ fn a_read_deadline_without_end_does_not_fire() {
 /// Otherwise it would be one to come once its 32 bits have gone half of the way around.
 #[test]
 fn a_read_deadline_that_has_passed_stays_passed() {
-    for (days, setup) in [150, 199, 250, 397, 600].into_iter().flat_map(|days| with_placements(days)) {
+    for (days, setup) in [150, 199, 250, 397, 600].into_iter().flat_map(with_placements) {
         let sim = run(setup, move |mut connection, stage| async move {
             connection.set_read_deadline(Some(stage.instant(SECOND)));
             stage.let_pass(&connection, days * DAY).await;
@@ -166,7 +164,7 @@ fn a_read_deadline_that_has_passed_stays_passed() {
 
 #[test]
 fn idle_timeouts_of_many_days_fire_at_their_time() {
-    for (days, mut setup) in [60, 100, 250, 365].into_iter().flat_map(|days| with_placements(days)) {
+    for (days, mut setup) in [60, 100, 250, 365].into_iter().flat_map(with_placements) {
         setup.config.idle_timeout = Some(days * DAY);
         let sim = run(setup, |mut connection, stage| async move {
             assert!(stage.receive(&mut connection).await.is_none());
@@ -179,7 +177,7 @@ fn idle_timeouts_of_many_days_fire_at_their_time() {
 
 #[test]
 fn write_timeouts_of_many_days_fire_at_their_time() {
-    for (days, setup) in [60, 250, 365].into_iter().flat_map(|days| with_placements(days)) {
+    for (days, setup) in [60, 250, 365].into_iter().flat_map(with_placements) {
         let sim = run(setup, move |mut connection, stage| async move {
             connection.set_write_timeout(Some(days * DAY));
             assert!(stage.send(&connection, pattern(90)).await);
@@ -209,7 +207,7 @@ fn timeouts_without_end_do_not_fire() {
 /// The ticks of a worker that sleeps stand still, so a deadline that is near now is far from the worker's last tick.
 #[test]
 fn deadlines_after_a_long_sleep_of_the_worker_fire_at_their_time() {
-    for (days, setup) in [90, 150, 250, 397, 600].into_iter().flat_map(|days| with_placements(days)) {
+    for (days, setup) in [90, 150, 250, 397, 600].into_iter().flat_map(with_placements) {
         let spoke_at = days * DAY + TICK / 2;
         let sim = run_with_word(setup, spoke_at, move |mut connection, stage| async move {
             assert!(stage.receive(&mut connection).await.is_some());
