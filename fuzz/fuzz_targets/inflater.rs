@@ -1,4 +1,4 @@
-//! The inflater of compressed messages against flate2 at once, and against miniz_oxide, which shares no code with it.
+//! The inflater of compressed messages, cut in several ways, against flate2 and miniz_oxide at once.
 //!
 //! The first byte is the setup. The rest is messages: two bytes of length each, and the compressed payload.
 #![no_main]
@@ -9,6 +9,7 @@ use miniz_oxide::inflate::stream::{InflateState, inflate as step};
 use miniz_oxide::{DataFormat, MZFlush};
 use tidegate_fuzz::Source;
 use tidegate_fuzz::adapters::inflater::Inflater;
+use tidegate_fuzz::cuts::Cut;
 
 /// The end of every message, which is not sent (RFC 7692 section 7.2.2).
 const TAIL: &[u8] = &[0x00, 0x00, 0xff, 0xff];
@@ -18,7 +19,8 @@ fuzz_target!(|data: &[u8]| {
     let flags = source.byte();
     let takeover = flags & 1 != 0;
     let message_bytes_max = if flags & 2 != 0 { 100 } else { 300_000 };
-    let mut inflater = Inflater::new(takeover, message_bytes_max as u64);
+    let cuts = [Cut::Whole].into_iter().chain(Cut::ways(data));
+    let mut inflaters: Vec<_> = cuts.map(|cut| (cut, Inflater::new(takeover, message_bytes_max as u64))).collect();
     let mut reference = Decompress::new(false);
     while !source.is_empty() {
         let length = source.number();
@@ -27,12 +29,14 @@ fuzz_target!(|data: &[u8]| {
             reference.reset(false);
         }
         let expected = inflate(&mut reference, deflated, message_bytes_max);
-        let inflated = inflater.inflate(deflated);
-        let lengths = (inflated.as_ref().map(Vec::len), expected.as_ref().map(|(payload, _)| payload.len()));
-        assert!(
-            inflated.as_ref() == expected.as_ref().map(|(payload, _)| payload),
-            "flate2 inflates another payload: lengths {lengths:?}, takeover: {takeover}"
-        );
+        for (cut, inflater) in &mut inflaters {
+            let inflated = inflater.inflate(deflated, *cut);
+            let lengths = (inflated.as_ref().map(Vec::len), expected.as_ref().map(|(payload, _)| payload.len()));
+            assert!(
+                inflated.as_ref() == expected.as_ref().map(|(payload, _)| payload),
+                "flate2 inflates another payload: lengths {lengths:?}, takeover: {takeover}, {cut:?}"
+            );
+        }
         let Some((payload, restarted)) = expected else { return };
         if !takeover && !restarted {
             let independent = inflate_independently(&[deflated, TAIL].concat(), message_bytes_max + 1);

@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, StatusCode};
 use tidegate_engine::{EngineKind, HandlerPlacement, Shutdown};
-use tidegate_http::{HttpConfig, Limits, Request, RequestInfo, Response, Router, Server};
+use tidegate_http::{HttpConfig, Limits, Request, RequestInfo, Response, RouteConfig, Router, Server};
 
 /// A test that waits this long fails.
 const TEST_TIMEOUT: Duration = Duration::from_secs(20);
 
 fn app() -> Router {
+    let hasty = RouteConfig::default().handler_timeout(Duration::from_millis(20));
     Router::new()
         .get("/", async |_request: Request| "hello")
         .get("/waits", async |_request: Request| {
@@ -21,7 +22,7 @@ fn app() -> Router {
             "waited"
         })
         .get("/panics", async |_request: Request| -> &'static str { panic!("as the test asked for") })
-        .get("/forever", async |_request: Request| std::future::pending::<&'static str>().await)
+        .get("/forever", hasty.wrap(async |_request: Request| std::future::pending::<&'static str>().await))
         .get("/informational", async |_request: Request| StatusCode::PROCESSING)
         .get("/upgrade", async |_request: Request| {
             Response::upgrade(HeaderValue::from_static("other"), async |_connection| ())
@@ -47,8 +48,8 @@ fn every_response_is_seen() {
             list.lock().expect("not poisoned").push((id, response.status().as_u16(), refusal));
         };
         let config = HttpConfig::default()
-            .handler_timeout(Duration::from_millis(20))
-            .header_timeout(Duration::from_millis(100))
+            // Longer than a busy machine keeps a client from its request.
+            .header_timeout(Duration::from_secs(2))
             .limits(Limits::default().head_bytes_max(1000).target_bytes_max(500).body_bytes_max(10));
         let builder = Server::builder(app()).on_response(observe).http(config).engine(kind).placement(placement);
         let running = builder.workers(1).bind("127.0.0.1:0").expect("loopback").start().expect("a server");

@@ -380,7 +380,8 @@ fn an_upgraded_connection_starts_with_the_bytes_behind_the_request() {
 
 #[test]
 fn timeouts() {
-    let short = Duration::from_millis(50);
+    // Longer than a busy machine keeps a client from its request.
+    let short = Duration::from_secs(1);
     let config = config()
         .header_timeout(short)
         .keep_alive_timeout(short)
@@ -388,16 +389,23 @@ fn timeouts() {
         // Longer than the content timeout, which a handler waits for.
         .handler_timeout(2 * short);
     on_each(&config, |address| {
-        assert_eq!(talk(address, b""), "");
-        let late = talk(address, b"GET / HT");
-        assert!(late.starts_with("HTTP/1.1 408 "), "{late}");
-        let idle = talk(address, b"GET /ready HTTP/1.1\r\nHost: a\r\n\r\n");
-        assert!(idle.ends_with("ready"), "{idle}");
-        let next = talk(address, b"GET /ready HTTP/1.1\r\nHost: a\r\n\r\nGET");
-        assert!(next.contains("readyHTTP/1.1 408 "), "{next}");
-        let content = talk(address, b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhel");
-        assert!(content.starts_with("HTTP/1.1 408 "), "{content}");
-        let handler = talk(address, b"GET /never HTTP/1.1\r\nHost: a\r\n\r\n");
-        assert!(handler.starts_with("HTTP/1.1 503 "), "{handler}");
+        std::thread::scope(|scope| {
+            let talks = [
+                &b""[..],
+                b"GET / HT",
+                b"GET /ready HTTP/1.1\r\nHost: a\r\n\r\n",
+                b"GET /ready HTTP/1.1\r\nHost: a\r\n\r\nGET",
+                b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhel",
+                b"GET /never HTTP/1.1\r\nHost: a\r\n\r\n",
+            ];
+            let answers = talks.map(|input| scope.spawn(move || talk(address, input)));
+            let [silent, late, idle, next, content, handler] = answers.map(|answer| answer.join().expect("an answer"));
+            assert_eq!(silent, "");
+            assert!(late.starts_with("HTTP/1.1 408 "), "{late}");
+            assert!(idle.ends_with("ready"), "{idle}");
+            assert!(next.contains("readyHTTP/1.1 408 "), "{next}");
+            assert!(content.starts_with("HTTP/1.1 408 "), "{content}");
+            assert!(handler.starts_with("HTTP/1.1 503 "), "{handler}");
+        });
     });
 }

@@ -13,13 +13,13 @@ use tidegate::web::HttpConfig;
 use tidegate::websocket::{Error, HandlerError, Opcode};
 
 use crate::handler::reports;
-use crate::support::client::{BINARY, Client, PING, PONG, TEXT, close_frame, frame};
+use crate::support::client::{BINARY, Client, PATIENCE, PING, PONG, TEXT, close_frame, frame};
 use crate::support::servers::{Setup, TestServer, echo, on_every_engine, setups};
 
 const SHORT: Duration = Duration::from_millis(100);
 
 /// Long enough that a busy machine does not stall a client for as long.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(1);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(3);
 
 pub fn on_every_engine_at_once(test: impl Fn(&Setup) + Sync) {
     thread::scope(|scope| {
@@ -90,7 +90,7 @@ fn any_frame_keeps_a_connection_from_being_idle() {
     on_every_engine_and_style_at_once(|setup| {
         let server = TestServer::echo_with(setup, config.clone());
         let mut client = Client::open(server.address);
-        let end = Instant::now() + 2 * IDLE_TIMEOUT;
+        let end = Instant::now() + IDLE_TIMEOUT + SHORT * 5;
         while Instant::now() < end {
             client.send(PING, b"here");
             client.expect(PONG, b"here");
@@ -158,17 +158,17 @@ fn a_peer_that_takes_nothing_is_reset_after_the_write_timeout() {
 fn timeouts_of_http_end_with_http() {
     on_every_engine_at_once(|setup| {
         let http = HttpConfig::default()
-            .header_timeout(2 * SHORT)
-            .keep_alive_timeout(2 * SHORT)
-            .content_timeout(2 * SHORT)
-            .write_timeout(2 * SHORT)
-            .handler_timeout(2 * SHORT);
+            .header_timeout(IDLE_TIMEOUT)
+            .keep_alive_timeout(IDLE_TIMEOUT)
+            .content_timeout(IDLE_TIMEOUT)
+            .write_timeout(IDLE_TIMEOUT)
+            .handler_timeout(IDLE_TIMEOUT);
         let app = Router::new().get("/ws", websocket::upgrade(echo));
         let builder = Server::builder(app).bind("127.0.0.1:0").unwrap().config(setup.config.clone()).http(http);
         let running = builder.start().unwrap();
         let address = running.local_addr().unwrap();
         let (mut silent, mut busy) = (Client::open(address), Client::open(address));
-        let end = Instant::now() + 6 * SHORT;
+        let end = Instant::now() + IDLE_TIMEOUT + SHORT * 5;
         while Instant::now() < end {
             busy.write(&frame(TEXT, b"busy"));
             busy.expect(TEXT, b"busy");
@@ -205,7 +205,7 @@ fn a_send_waits_no_longer_than_its_deadline() {
             // Refused until the queue is below the low mark, which can be soon.
             assert!(ws.queued_bytes() > 0);
             report.send(sent).unwrap();
-            ws.send_with_deadline("the last", Instant::now() + IDLE_TIMEOUT * 20).await?;
+            ws.send_with_deadline("the last", Instant::now() + PATIENCE).await?;
             assert!(ws.recv().await?.is_none());
             Ok(())
         });
@@ -308,7 +308,7 @@ fn the_idle_timeout_comes_back_when_a_read_deadline_is_removed() {
 /// The heartbeat of other libraries: each pong renews the deadline of reads.
 #[test]
 fn a_pong_handler_can_renew_the_read_deadline() {
-    const PONG_WAIT: Duration = Duration::from_millis(500);
+    const PONG_WAIT: Duration = IDLE_TIMEOUT;
     on_every_engine_at_once(|setup| {
         let (report, reports) = reports();
         let server = TestServer::serve(setup, WebSocketConfig::default(), move |mut ws: WebSocket| {
@@ -324,7 +324,7 @@ fn a_pong_handler_can_renew_the_read_deadline() {
             }
         });
         let mut client = Client::open(server.address);
-        let end = Instant::now() + 2 * PONG_WAIT;
+        let end = Instant::now() + PONG_WAIT + SHORT * 5;
         while Instant::now() < end {
             client.send(PONG, b"");
             client.expect(TEXT, b"renewed");

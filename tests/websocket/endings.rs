@@ -52,7 +52,8 @@ fn a_close_frame_does_not_overtake_a_message_on_its_way() {
 fn accepted_messages_leave_even_after_the_close_timeout() {
     let large = pattern(LARGE_BYTES);
     // Long enough that a busy machine does not stall a handler for as long.
-    let config = WebSocketConfig::default().close_timeout(Duration::from_secs(1));
+    const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
+    let config = WebSocketConfig::default().close_timeout(CLOSE_TIMEOUT);
     on_every_engine_at_once(|setup| {
         let (report, reports) = reports();
         let message = large.clone();
@@ -61,7 +62,7 @@ fn accepted_messages_leave_even_after_the_close_timeout() {
             let result = ws.close(CloseCode::NORMAL, "").await;
             drop(ws);
             // Every deadline of the closing handshake passes meanwhile.
-            sleep(2 * Duration::from_secs(1)).await;
+            sleep(2 * CLOSE_TIMEOUT).await;
             report.send(matches!(result, Err(Error::Lost))).unwrap();
             Ok(())
         });
@@ -147,7 +148,8 @@ fn a_reset_ends_the_wait_for_a_close_frame() {
 /// closed.
 #[test]
 fn a_peer_that_stays_is_closed() {
-    let config = WebSocketConfig::default().close_timeout(Duration::from_secs(1));
+    // Long enough that a busy machine does not stall a peer or a handler for as long.
+    let config = WebSocketConfig::default().close_timeout(Duration::from_secs(3));
     on_every_engine_at_once(|setup| {
         let mut setup = setup.clone();
         setup.config.linger_timeout = Duration::from_millis(50);

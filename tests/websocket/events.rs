@@ -3,7 +3,7 @@
 
 use std::any::type_name;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
@@ -247,10 +247,11 @@ fn a_shutdown_closes_every_connection_once() {
             let mut clients: Vec<_> = (0..10).map(|_| Client::open(server.address)).collect();
             clients.iter_mut().for_each(|client| client.expect(TEXT, b"welcome"));
             expect(&reports, &["open"; 10]);
-            server
-                .running
-                .handle()
-                .begin_shutdown(Shutdown::default().drain_timeout(SHORT * if answers { 100 } else { 1 }));
+            server.running.handle().begin_shutdown(Shutdown::default().drain_timeout(if answers {
+                PATIENCE
+            } else {
+                SHORT
+            }));
             let silent: Vec<_> = clients
                 .into_iter()
                 .filter_map(|mut client| {
@@ -524,7 +525,9 @@ fn spawned_answers_wait_for_a_peer_that_does_not_read() {
         let (report, done) = reports();
         let gate = Gate::default();
         let handler = Generous { gate: gate.clone(), report };
-        let server = TestServer::serve_events(setup, WebSocketConfig::default(), handler);
+        // Of other calls: answers are not refused.
+        let config = WebSocketConfig::default().posted_calls_max(1);
+        let server = TestServer::serve_events(setup, config, handler);
         let mut client = Client::open(server.address);
         client.write(&[&frame(TEXT, b"an answer, please").repeat(ANSWERS)[..], &frame(PING, b"all read")].concat());
         client.expect(PONG, b"all read");
@@ -534,6 +537,86 @@ fn spawned_answers_wait_for_a_peer_that_does_not_read() {
             let frame = client.next().expect("an answer");
             assert!(frame.payload.len() == ANSWER_BYTES && frame.payload[..8] == number.to_be_bytes(), "{number}");
         }
+        client.close();
+        server.finish();
+    });
+}
+
+/// Sends as much as it can.
+struct Flood {
+    handles: Sender<EventHandle<Self>>,
+    goes_on: Arc<AtomicBool>,
+}
+
+impl Flood {
+    fn fill(&self, ws: &mut EventSocket<'_, Self>) {
+        while self.goes_on.load(Ordering::Relaxed) && ws.send(&[0; PUSHED_BYTES]).is_ok() {}
+    }
+}
+
+impl EventHandler for Flood {
+    type State = usize;
+
+    fn on_open(&self, ws: &mut EventSocket<'_, Self>) -> websocket::Result<usize> {
+        self.handles.send(ws.handle())?;
+        self.fill(ws);
+        Ok(0)
+    }
+
+    fn on_message(&self, _ws: &mut EventSocket<'_, Self>, _: &mut usize, _: MessageRef<'_>) -> websocket::Result {
+        Ok(())
+    }
+
+    fn on_drained(&self, ws: &mut EventSocket<'_, Self>, _: &mut usize) -> websocket::Result {
+        self.fill(ws);
+        Ok(())
+    }
+}
+
+/// While a peer does not read, calls are refused beyond their bound. Those that were accepted run, in their order.
+#[test]
+fn the_calls_that_wait_are_bounded() {
+    const CALLS_MAX: usize = 10;
+    on_every_engine(|setup| {
+        let (report, handles) = reports();
+        let goes_on = Arc::new(AtomicBool::new(true));
+        let handler = Flood { handles: report, goes_on: Arc::clone(&goes_on) };
+        let config = WebSocketConfig::default().posted_calls_max(CALLS_MAX);
+        let server = TestServer::serve_events(setup, config, handler);
+        let mut client = Client::open(server.address);
+        let handle = handles.next();
+        let ran = Arc::new(AtomicUsize::new(0));
+        let mut accepted = 0;
+        let post = |number: usize| {
+            let ran = Arc::clone(&ran);
+            let posted = handle.post(move |_, calls| {
+                assert_eq!(*calls, number, "in order");
+                *calls += 1;
+                ran.store(*calls, Ordering::SeqCst);
+                Ok(())
+            });
+            match posted {
+                Ok(()) => true,
+                Err(Error::TooManyCalls) => false,
+                Err(error) => panic!("{error}"),
+            }
+        };
+        wait_until("the bound", || {
+            let is_accepted = post(accepted);
+            accepted += usize::from(is_accepted);
+            !is_accepted
+        });
+        assert!(accepted >= CALLS_MAX && accepted - ran.load(Ordering::SeqCst) <= CALLS_MAX);
+        goes_on.store(false, Ordering::Relaxed);
+        let reader = std::thread::spawn(move || {
+            while client.next().expect("a frame").first == BINARY {}
+            client
+        });
+        wait_until("the calls", || ran.load(Ordering::SeqCst) == accepted);
+        assert!(post(accepted));
+        wait_until("one more", || ran.load(Ordering::SeqCst) == accepted + 1);
+        handle.sender().try_send("the last").unwrap();
+        let client = reader.join().expect("the reader");
         client.close();
         server.finish();
     });
@@ -634,7 +717,7 @@ fn deadlines_and_timeouts_can_be_set_in_calls() {
         client.send(TEXT, b"ping");
         client.expect(TEXT, b"ping");
         assert_eq!(client.next().map(|frame| frame.first), Some(PING));
-        client.close();
+        client.close_between_pings();
 
         let mut client = Client::open(server.address);
         client.expect(TEXT, b"say something");
@@ -732,7 +815,7 @@ fn connections_meet_in_rooms() {
         }
         clients[0].send(TEXT, b"leave lobby");
         clients[0].expect(TEXT, b"");
-        assert_eq!((hub.len(), hub.room_len("lobby")), (2, 1));
+        assert_eq!((hub.len(), hub.room_len("lobby")), (1, 1));
         let [first, second] = clients;
         first.close();
         second.close();

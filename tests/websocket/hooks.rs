@@ -143,7 +143,7 @@ fn authorizing_too_slowly_is_answered_with_503() {
 fn a_handshake_that_takes_too_long_to_arrive_is_answered_with_408() {
     on_every_engine_at_once(|setup| {
         let app = Router::new().get("/ws", upgrade(echo));
-        let http = HttpConfig::default().header_timeout(Duration::from_secs(1));
+        let http = HttpConfig::default().header_timeout(Duration::from_secs(3));
         let builder = Server::builder(app).bind("127.0.0.1:0").unwrap().config(setup.config.clone()).http(http);
         let running = builder.start().unwrap();
         let mut client = Client::connect(running.local_addr().unwrap());

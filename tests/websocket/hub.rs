@@ -308,6 +308,33 @@ fn rooms_that_removed_a_slow_member_do_not_count() {
     });
 }
 
+/// The registration is the membership in the hub, whatever the rooms.
+#[test]
+fn a_member_that_has_left_its_last_room_stays_in_the_hub() {
+    on_every_engine(|setup| {
+        let (server, hub) = (start(setup), Hub::<()>::default());
+        let (mut client, sender) = server.join_with_sender();
+        let member = hub.register(&sender).unwrap();
+        for room in ["one", "two"] {
+            assert!(!member.is_in(room));
+            assert_eq!(member.join(room), Ok(true));
+            assert!(member.is_in(room));
+        }
+        assert!(member.leave("one") && member.leave("two") && !member.leave("two"));
+        assert!(member.is_member() && !member.is_in("one") && member.rooms().is_empty() && hub.rooms().is_empty());
+        assert_eq!(block_on(hub.publish("one", "nobody")).unwrap().count, 0);
+        assert_eq!(block_on(hub.broadcast("to all")).unwrap().count, 1);
+        client.expect(TEXT, b"to all");
+        assert_eq!(member.join("one"), Ok(true));
+        assert_eq!(block_on(hub.publish("one", "once more")).unwrap().count, 1);
+        client.expect(TEXT, b"once more");
+        drop(member);
+        assert!(hub.is_empty() && hub.rooms().is_empty());
+        client.close();
+        server.finish();
+    });
+}
+
 #[test]
 fn a_panic_unregisters() {
     on_every_engine(|setup| {

@@ -8,7 +8,7 @@ use tidegate::prelude::*;
 use tidegate::websocket::{Error, KeepaliveConfig};
 
 use crate::deadlines::{on_every_engine_and_style_at_once, on_every_engine_at_once};
-use crate::handler::{Gate, reports};
+use crate::handler::{Gate, reports, wait_until};
 use crate::support::client::{BINARY, CLOSE, Client, PING, PONG, TEXT, close_frame, frame, header, pattern};
 use crate::support::servers::{TestServer, echo, on_every_engine};
 
@@ -46,7 +46,7 @@ fn answered_pings_keep_a_connection_open_and_measure_its_round_trip() {
             client.send(TEXT, b"between the pings");
             let rtt = reports.next().expect("the pong came before the message");
             assert!(rtt > Duration::ZERO && rtt < PATIENT, "{rtt:?}");
-            client.expect(TEXT, b"between the pings");
+            assert_eq!(client.next_between_pings().payload, b"between the pings");
         }
         // The last ping can be on its way, and the closing handshake does not wait for its pong.
         client.close_between_pings();
@@ -62,7 +62,11 @@ fn a_missing_pong_closes() {
         let (report, reports) = reports();
         let server = TestServer::serve(setup, config(SHORT, 4 * SHORT), async move |mut ws: WebSocket| {
             let result = async {
+                let mut is_busy = false;
                 while let Some(message) = ws.recv().await? {
+                    if !std::mem::replace(&mut is_busy, true) {
+                        ws.set_keepalive(Some(KeepaliveConfig::default().interval(SHORT).pong_timeout(PATIENT)));
+                    }
                     ws.send(message).await?;
                 }
                 Ok(())
@@ -84,11 +88,13 @@ fn a_missing_pong_closes() {
             silent.expect_no_pong();
             mistaken.expect_no_pong();
         });
-        while !lost.is_finished() {
+        // None is sent while a sign of life after the one before is awaited.
+        let mut pings = 0;
+        while !lost.is_finished() || pings < 10 {
             let frame = busy.next().expect("the peer that sends is not lost");
             match frame.first {
                 TEXT => busy.send(TEXT, b"echo"),
-                PING => {}
+                PING => pings += 1,
                 _ => panic!("the peer that sends is not lost: {frame:?}"),
             }
         }
@@ -114,15 +120,15 @@ fn a_missing_pong_closes() {
 /// before.
 #[test]
 fn the_keepalive_holds_while_the_handler_reads_nothing() {
-    const PONG_TIMEOUT: Duration = Duration::from_secs(1);
     const PINGS: usize = 30;
     on_every_engine_at_once(|setup| {
         let (report, reports) = reports();
         let gate = Gate::default();
         let passed = gate.clone();
-        let config = config(SHORT, PONG_TIMEOUT).close_timeout(SHORT);
+        let config = config(SHORT, PATIENT).close_timeout(SHORT);
         let server = TestServer::serve(setup, config, async move |mut ws: WebSocket| {
             if ws.recv().await?.is_some_and(|message| message.as_text() == Some("dead")) {
+                ws.set_keepalive(Some(KeepaliveConfig::default().interval(SHORT).pong_timeout(4 * SHORT)));
                 ws.closed().await;
                 let sent = ws.send("nobody is there").await;
                 let (first, second) = (ws.recv().await, ws.recv().await);
@@ -141,6 +147,7 @@ fn the_keepalive_holds_while_the_handler_reads_nothing() {
         dead.send(TEXT, b"dead");
         let mut living = Client::open(server.address);
         living.send(TEXT, b"living");
+        // None is sent while the answer to the one before is awaited.
         for _ in 0..PINGS {
             let ping = living.next_ping();
             living.send(PONG, &ping);
@@ -156,17 +163,17 @@ fn the_keepalive_holds_while_the_handler_reads_nothing() {
 }
 
 /// While receiving is paused because the handler reads nothing, no pong can arrive: a peer whose kernel acknowledges
-/// the pings lives.
+/// the pings lives. The keepalive begins with the pause, because on a busy machine the peer is silent for long before.
 #[test]
 fn a_peer_that_is_not_read_lives() {
-    const PONG_TIMEOUT: Duration = Duration::from_secs(1);
-    // Made first, because a busy machine takes long for it.
     let payload = pattern(1 << 20);
     let message = frame(BINARY, &payload);
     on_every_engine_at_once(|setup| {
-        let gate = Gate::default();
-        let passed = gate.clone();
-        let server = TestServer::serve(setup, config(SHORT, PONG_TIMEOUT), async move |ws: WebSocket| {
+        let [paused, gate] = [(); 2].map(|()| Gate::default());
+        let (pauses, passed) = (paused.clone(), gate.clone());
+        let server = TestServer::serve(setup, WebSocketConfig::default(), async move |mut ws: WebSocket| {
+            pauses.pass().await;
+            ws.set_keepalive(Some(KeepaliveConfig::default().interval(SHORT).pong_timeout(UNREAD_PONG_TIMEOUT)));
             passed.pass().await;
             echo(ws).await
         });
@@ -174,6 +181,8 @@ fn a_peer_that_is_not_read_lives() {
         let mut writer = client.stream.try_clone().unwrap();
         let message = message.clone();
         let upload = std::thread::spawn(move || std::io::Write::write_all(&mut writer, &message).unwrap());
+        wait_for_a_pause(&server);
+        paused.open();
         // Each one comes after the time in which the one before had to be answered.
         for _ in 0..3 {
             client.next_ping();
@@ -184,6 +193,14 @@ fn a_peer_that_is_not_read_lives() {
         client.close_between_pings();
         server.finish();
     });
+}
+
+/// The time for a pong of a peer that is not read.
+pub const UNREAD_PONG_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Waits until a connection is paused, because its handler reads nothing.
+pub fn wait_for_a_pause(server: &TestServer) {
+    wait_until("a pause", || server.running.stats().iter().any(|worker| worker.paused > 0));
 }
 
 /// Reads to the close frame of a lost peer. Nothing is answered, so the connection is reset after it.
@@ -197,26 +214,33 @@ fn expect_no_pong_or_reset(mut client: Client) {
 /// A pong that arrives while the handler is busy counts as in time, and is found later.
 #[test]
 fn a_busy_handler_loses_no_peer() {
-    /// Longer than a busy machine can delay a client's answer.
-    const PONG_TIMEOUT: Duration = Duration::from_secs(1);
     on_every_engine_at_once(|setup| {
-        let server = TestServer::serve(setup, config(SHORT, PONG_TIMEOUT), async move |mut ws: WebSocket| {
+        let gate = Gate::default();
+        let passed = gate.clone();
+        let server = TestServer::serve(setup, config(SHORT, PATIENT), async move |mut ws: WebSocket| {
             let message = ws.recv().await?;
             assert_eq!(message, Some(Message::from("a pong follows")));
-            ws.connection().timer().sleep(2 * PONG_TIMEOUT).await;
+            passed.pass().await;
             // Only the pong of the last ping has a round trip, and a slow client can be one behind.
             while ws.rtt().is_none() {
                 assert_eq!(ws.recv().await?, Some(Message::from("behind a pong")));
             }
             // Then the keepalive ends, and nothing answers it.
+            ws.set_keepalive(Some(KeepaliveConfig::default().interval(SHORT).pong_timeout(SHORT)));
             ws.set_keepalive(None);
             ws.send("found").await?;
-            ws.connection().timer().sleep(2 * PONG_TIMEOUT).await;
+            ws.connection().timer().sleep(6 * SHORT).await;
             echo(ws).await
         });
         let mut client = Client::open(server.address);
         let ping = client.next_ping();
         client.write(&[frame(TEXT, b"a pong follows"), frame(PONG, &ping)].concat());
+        // None is sent while the answer to the one before is awaited.
+        for _ in 0..3 {
+            let ping = client.next_ping();
+            client.write(&[frame(PONG, &ping), frame(TEXT, b"behind a pong")].concat());
+        }
+        gate.open();
         loop {
             let received = client.next().expect("a ping or the message");
             if received.first != PING {
@@ -234,8 +258,8 @@ fn a_busy_handler_loses_no_peer() {
 
 /// The time between two steps of a slow peer, and the time in which it would have to answer a ping. The second is long
 /// enough that a busy machine does not keep a client from its next step for as long.
-const STEP: Duration = Duration::from_millis(20);
-pub const STEPS_MAX: Duration = Duration::from_secs(1);
+const STEP: Duration = Duration::from_millis(40);
+pub const STEPS_MAX: Duration = Duration::from_secs(4);
 
 /// Waits for the next step of a slow peer.
 pub fn step() {
@@ -243,20 +267,21 @@ pub fn step() {
     let _ = never.recv_timeout(STEP);
 }
 
-/// A pong cannot stand inside a frame: received bytes are as good.
+/// A pong cannot stand inside a frame: received bytes are as good. No ping is sent while a sign of life is awaited.
 #[test]
 fn an_upload_of_one_frame_is_life() {
     on_every_engine_and_style_at_once(|setup| {
-        let server = TestServer::echo_with(setup, config(SHORT, STEPS_MAX));
+        let server = TestServer::echo_with(setup, config(SHORT, PATIENT));
         let mut client = Client::open(server.address);
         client.next_ping();
-        const STEPS: usize = 150;
-        client.write(&header(BINARY, STEPS as u64));
+        const STEPS: usize = 10;
+        client.write(&header(BINARY, STEPS as u64 + 1));
         for _ in 0..STEPS {
             client.write(&[0]);
-            step();
+            client.next_ping();
         }
-        assert_eq!(client.next_between_pings().payload.len(), STEPS);
+        client.write(&[0]);
+        assert_eq!(client.next_between_pings().payload.len(), STEPS + 1);
         client.close_between_pings();
         server.finish();
     });

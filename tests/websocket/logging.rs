@@ -26,18 +26,19 @@ impl Write for Lines {
 }
 
 /// Keeps the lines of the modules that these tests are about.
-fn start() {
+pub fn start() {
     static STARTED: Once = Once::new();
     STARTED.call_once(|| {
         env_logger::Builder::new()
             .filter_module("tidegate_engine::executor", "error".parse().unwrap())
+            .filter_module("tidegate_websocket::events", "error".parse().unwrap())
             .filter_module("tidegate_websocket::serve", "debug".parse().unwrap())
             .target(env_logger::Target::Pipe(Box::new(Lines)))
             .init();
     });
 }
 
-fn wait_for_line(line: &str) {
+pub fn wait_for_line(line: &str) {
     wait_until(&format!("the line {line:?}"), || LINES.lock().unwrap().lines().any(|logged| logged.contains(line)));
 }
 

@@ -14,7 +14,7 @@ use tidegate::websocket::{Error, KeepaliveConfig, connect};
 
 use crate::deadlines::{on_every_engine_and_style_at_once, on_every_engine_at_once};
 use crate::handler::Gate;
-use crate::keepalive::{PATIENT, SHORT, STEPS_MAX, config, step};
+use crate::keepalive::{PATIENT, SHORT, STEPS_MAX, UNREAD_PONG_TIMEOUT, config, step, wait_for_a_pause};
 use crate::support::certificates::Certificates;
 use crate::support::client::{BINARY, Client, PATIENCE, PONG, TEXT, frame, header, pattern};
 use crate::support::servers::{Echo, Setup, TestServer, echo};
@@ -87,25 +87,29 @@ fn a_silent_peer_is_given_up_in_order() {
 /// decrypted until it is complete, and its bytes show all the same that the peer lives.
 #[test]
 fn a_slow_upload_is_life() {
-    const STEPS: usize = 150;
+    const BYTES: usize = 150;
+    /// Bytes after which a client waits for the next ping, which is not sent while a sign of life is awaited.
+    const STEP_BYTES: usize = 15;
     let certificates = Certificates::new();
     let trust = certificates.client();
     on_every_engine_and_style_at_once(|setup| {
-        let server = serve_echo(setup, &certificates, config(SHORT, STEPS_MAX));
+        let server = serve_echo(setup, &certificates, config(SHORT, PATIENT));
         let [mut records, mut pieces] = [(); 2].map(|()| open(server.address, &trust));
         records.next_ping();
         pieces.next_ping();
-        let record = record_of(&mut pieces, &frame(BINARY, &[7; STEPS]));
-        assert!(record.len() > STEPS);
-        records.write(&header(BINARY, STEPS as u64));
-        for byte in &record[..STEPS] {
-            records.write(&[0]);
-            pieces.stream.sock.write_all(&[*byte]).unwrap();
-            step();
+        let record = record_of(&mut pieces, &frame(BINARY, &[7; BYTES]));
+        assert!(record.len() > BYTES);
+        records.write(&header(BINARY, BYTES as u64 + 1));
+        for piece in record[..BYTES].chunks(STEP_BYTES) {
+            records.write(&[0; STEP_BYTES]);
+            records.next_ping();
+            pieces.stream.sock.write_all(piece).unwrap();
+            pieces.next_ping();
         }
-        pieces.stream.sock.write_all(&record[STEPS..]).unwrap();
-        for mut client in [records, pieces] {
-            assert_eq!(client.next_between_pings().payload.len(), STEPS);
+        records.write(&[0]);
+        pieces.stream.sock.write_all(&record[BYTES..]).unwrap();
+        for (mut client, bytes) in [(records, BYTES + 1), (pieces, BYTES)] {
+            assert_eq!(client.next_between_pings().payload.len(), bytes);
             client.close_between_pings();
         }
         server.finish();
@@ -131,13 +135,15 @@ fn a_large_upload_that_nobody_reads_is_life() {
     let payload = pattern(1 << 20);
     let message = frame(BINARY, &payload);
     on_every_engine_at_once(|setup| {
-        let gate = Gate::default();
-        let passed = gate.clone();
-        let server = serve(setup, &certificates, config(SHORT, STEPS_MAX), async move |ws: WebSocket| {
+        let [paused, gate] = [(); 2].map(|()| Gate::default());
+        let (pauses, passed) = (paused.clone(), gate.clone());
+        let server = serve(setup, &certificates, WebSocketConfig::default(), async move |mut ws: WebSocket| {
+            pauses.pass().await;
+            ws.set_keepalive(Some(KeepaliveConfig::default().interval(SHORT).pong_timeout(UNREAD_PONG_TIMEOUT)));
             passed.pass().await;
             echo(ws).await
         });
-        let clock = serve_echo(setup, &certificates, config(SHORT, STEPS_MAX));
+        let clock = serve_echo(setup, &certificates, config(SHORT, UNREAD_PONG_TIMEOUT));
         let address = server.address;
         std::thread::scope(|scope| {
             let upload = scope.spawn(|| {
@@ -145,6 +151,8 @@ fn a_large_upload_that_nobody_reads_is_life() {
                 client.write(&message);
                 client
             });
+            wait_for_a_pause(&server);
+            paused.open();
             for _ in 0..2 {
                 open(clock.address, &trust).expect_no_pong();
             }
@@ -217,7 +225,7 @@ fn a_client_gives_up_a_silent_server() {
             let keepalive = KeepaliveConfig::default().interval(SHORT).pong_timeout(pong_timeout);
             connect(url).tls(&tls).keepalive(keepalive)
         };
-        let (answering, silent) = (to("/ws", PATIENT), to("/silent", STEPS_MAX));
+        let (answering, silent) = (to("/ws", PATIENT), to("/silent", 4 * SHORT));
         let outcome = block_on(running.spawn(move || async move {
             let (mut ws, _) = answering.await.unwrap();
             let start = Instant::now();

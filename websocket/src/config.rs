@@ -50,6 +50,10 @@ tidegate_engine::__settings! {
         /// meaning: [`WebSocket::reserved_bits`](crate::WebSocket::reserved_bits) returns those of a message. Other
         /// bits are answered with 1002 (RFC 6455 section 5.2). Default: none.
         pub reserved_bits: ReservedBits,
+        /// Maximum calls that wait for one connection of an event handler;
+        /// [`EventHandle::post`](crate::EventHandle::post) refuses more. They wait while the peer does not read.
+        /// Default: 1024, more than a thread posts before that of the connection has its turn.
+        pub posted_calls_max: usize,
     }
 }
 
@@ -62,6 +66,7 @@ impl Default for WebSocketConfig {
             close_timeout: Duration::from_secs(5),
             keepalive: None,
             reserved_bits: ReservedBits::NONE,
+            posted_calls_max: 1024,
         }
     }
 }
@@ -82,6 +87,9 @@ impl WebSocketConfig {
     pub fn check(&self) -> Result<(), ConfigError> {
         if self.message_bytes_max == 0 {
             return Err(ConfigError::new("message_bytes_max", 0, "at least 1 byte"));
+        }
+        if self.posted_calls_max == 0 {
+            return Err(ConfigError::new("posted_calls_max", 0, "at least 1 call"));
         }
         for (setting, time) in [
             ("idle_timeout", self.idle_timeout),
@@ -150,8 +158,9 @@ mod tests {
     #[test]
     fn what_cannot_work_is_refused_by_name() {
         type Change = fn(WebSocketConfig) -> WebSocketConfig;
-        let table: [(&str, Change); 6] = [
+        let table: [(&str, Change); 7] = [
             ("message_bytes_max", |config| config.message_bytes_max(0)),
+            ("posted_calls_max", |config| config.posted_calls_max(0)),
             ("idle_timeout", |config| config.idle_timeout(Duration::ZERO)),
             ("write_timeout", |config| config.write_timeout(Duration::ZERO)),
             ("close_timeout", |config| config.close_timeout(Duration::ZERO)),

@@ -44,6 +44,13 @@ pub enum Error {
     /// The outbound queue is full. Only the `try_` calls return this; the others wait.
     #[error("the outbound queue is full: wait for space with `send`, or close slow peers")]
     Full,
+    /// As many calls of handles as [`posted_calls_max`](crate::WebSocketConfig::posted_calls_max) wait for the
+    /// connection. The call was dropped.
+    #[error(
+        "too many calls wait for the connection, whose peer reads too slowly or whose thread is busy: post fewer, or \
+         raise `posted_calls_max`"
+    )]
+    TooManyCalls,
     /// The peer ended the stream without a close frame: code 1006 of RFC 6455 section 7.1.5.
     #[error("the peer ended the connection without a close frame")]
     Lost,
@@ -106,7 +113,7 @@ impl Error {
             Self::Application(_) | Self::Usage(_) => CloseCode::INTERNAL_ERROR,
             #[cfg(feature = "json")]
             Self::Json(_) => CloseCode::INVALID_PAYLOAD,
-            Self::Full | Self::SendDeadline => CloseCode::TRY_AGAIN_LATER,
+            Self::Full | Self::TooManyCalls | Self::SendDeadline => CloseCode::TRY_AGAIN_LATER,
             // As after the idle timeout: the peer was silent for longer than the handler waits.
             Self::ReadDeadline => CloseCode::GOING_AWAY,
             _ => CloseCode::NORMAL,

@@ -111,6 +111,19 @@ impl From<&[u8]> for Message {
     }
 }
 
+impl<const N: usize> From<&[u8; N]> for Message {
+    fn from(bytes: &[u8; N]) -> Self {
+        Self::from(&bytes[..])
+    }
+}
+
+/// As [`MessageRef::to_message`].
+impl From<MessageRef<'_>> for Message {
+    fn from(message: MessageRef<'_>) -> Self {
+        message.to_message()
+    }
+}
+
 /// A borrowed message: borrowed from the connection that received it until its next read, or from a [`Message`].
 ///
 /// ```
@@ -285,6 +298,12 @@ impl<'a> From<&'a String> for MessageRef<'a> {
 impl<'a> From<&'a [u8]> for MessageRef<'a> {
     fn from(bytes: &'a [u8]) -> Self {
         Self(Source::Binary(bytes))
+    }
+}
+
+impl<'a, const N: usize> From<&'a [u8; N]> for MessageRef<'a> {
+    fn from(bytes: &'a [u8; N]) -> Self {
+        Self::from(&bytes[..])
     }
 }
 

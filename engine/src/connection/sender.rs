@@ -441,6 +441,13 @@ impl ByteSender {
         self.shared.local.address
     }
 
+    /// As [`Connection::tls`](crate::Connection::tls), from any task.
+    #[cfg(feature = "tls")]
+    #[cfg_attr(tidegate_docs, doc(cfg(feature = "tls")))]
+    pub fn tls(&self) -> Option<&crate::tls::TlsInfo> {
+        self.shared.tls()
+    }
+
     /// As [`Connection::received_bytes_total`](crate::Connection::received_bytes_total), from any task.
     pub fn received_bytes_total(&self) -> u32 {
         self.shared.lock_inbound().received()

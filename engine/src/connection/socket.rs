@@ -62,6 +62,17 @@ struct SocketAnswer<T> {
 }
 
 impl ByteSender {
+    /// As [`Connection::with_socket`], from any task. The future borrows nothing.
+    ///
+    /// # Errors
+    /// As [`Connection::with_socket`].
+    pub fn with_socket<T: Send + 'static, F>(&self, task: F) -> impl Future<Output = io::Result<T>> + Send + use<T, F>
+    where
+        F: FnOnce(SockRef<'_>) -> io::Result<T> + Send + 'static,
+    {
+        ask(&self.shared, task)
+    }
+
     /// As [`Connection::tcp_info`], from any task. The future borrows nothing.
     ///
     /// # Errors

@@ -70,9 +70,9 @@ pub(crate) enum Event {
     /// The watched end of the peer: its FIN, possibly behind bytes that have not been received, or the connection's
     /// error.
     PeerEnded { key: ConnKey, error: Option<i32> },
-    /// More receive buffers are in use. [`Driver::trim`] is due once they may not be needed any more.
-    #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "only rings publish buffers"))]
-    BuffersGrown,
+    /// Much has happened at once, and memory was taken for it. [`Driver::trim`] is due once it may not be needed any
+    /// more.
+    Burst,
     /// The connection's socket is closed and its index free.
     Closed { key: ConnKey },
     /// The attempt to connect is over: it has a connection, or failed and holds nothing any more.
@@ -137,6 +137,9 @@ pub(crate) struct Capabilities {
 /// The budget of a receive after which the reader decides how more is received: one small receive buffer. Drivers
 /// without budgets end such a receive after one buffer.
 pub(crate) const HELD_BYTES: u32 = 4096;
+
+/// Entries for which the lists of a tick keep memory after a burst.
+pub(crate) const LIST_ENTRIES_KEPT: usize = 64;
 
 /// The I/O backend of one worker. See the module for the contract.
 pub(crate) trait Driver {
@@ -213,8 +216,8 @@ pub(crate) trait Driver {
     /// Returns the number of free receive buffers. If there are none, the signal is raised once one is returned.
     fn buffers_free_or_notify(&mut self) -> usize;
 
-    /// Gives the memory of receive buffers back that were not needed since the last call. Returns whether a later call
-    /// can give back more.
+    /// Gives back what a burst has left: the memory of lists, and of receive buffers that were not needed since the
+    /// last call. Returns whether a later call can give back more.
     fn trim(&mut self) -> bool {
         false
     }

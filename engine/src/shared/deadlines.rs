@@ -23,8 +23,8 @@ pub(crate) struct Deadlines {
     armed: AtomicNearTick,
 }
 
-/// Maximum timeout: a longer one is as good as none. A quarter of it, after which a send in flight is looked at, must be
-/// near.
+/// Maximum timeout: a longer one is as good as none. A quarter of it, after which a send in flight is looked at, must
+/// be near.
 const TIMEOUT_MAX: Duration = Duration::from_secs(365 * 86_400);
 
 const _: () = assert!(TIMEOUT_MAX.as_millis() / TICK.as_millis() <= 4 * (NEAR_TICKS_MAX as u128 - 2));

@@ -252,11 +252,11 @@ impl<A, B, S: Side<A, B>> Deref for BiasedGuard<'_, A, B, S> {
 
     #[inline]
     fn deref(&self) -> &S::Value {
-        // SAFETY: a guard gives exclusive access to the value of its side, whose door it has entered. With the mutex: no
-        // other thread has the mutex, and the owner does not enter without it, because the bias was taken, and the owner
-        // had left, before the first guard with the mutex was created. Without: this is the owner's thread (a guard
-        // cannot be sent), it has no other guard, because `inside` was false before, and any thread that now takes the
-        // bias waits for `inside`, which the fence after that makes it see.
+        // SAFETY: a guard gives exclusive access to the value of its side, whose door it has entered. With the mutex:
+        // no other thread has the mutex, and the owner does not enter without it, because the bias was taken, and the
+        // owner had left, before the first guard with the mutex was created. Without: this is the owner's thread (a
+        // guard cannot be sent), it has no other guard, because `inside` was false before, and any thread that now
+        // takes the bias waits for `inside`, which the fence after that makes it see.
         unsafe { &*S::value(self.pair).get() }
     }
 }

@@ -11,7 +11,7 @@ use super::{Conn, Phase, QUIET, Receive, SENDING, Worker};
 use crate::clock::near_tick::RENEWAL_TICKS;
 use crate::clock::wheel::{Entries, Links, Lists};
 use crate::clock::{NEVER, RecentTick};
-use crate::driver::Driver;
+use crate::driver::{Driver, LIST_ENTRIES_KEPT};
 use crate::error::CloseCause;
 use crate::shared::key::ConnKey;
 use crate::util::pieces::Pieces;
@@ -98,6 +98,9 @@ impl<D: Driver> Worker<D> {
         // Nearly always.
         if self.overdue.is_empty() {
             return;
+        }
+        if self.overdue.len() > LIST_ENTRIES_KEPT {
+            self.trim_later();
         }
         let mut overdue = std::mem::take(&mut self.overdue);
         for key in overdue.drain(..) {

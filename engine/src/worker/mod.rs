@@ -16,7 +16,7 @@ use crate::clock::sleep_entry::SleepEntry;
 use crate::clock::wheel::{Links, Lists, Wheel};
 use crate::clock::{Clock, RecentTick};
 use crate::config::Config;
-use crate::driver::{Driver, Event};
+use crate::driver::{Driver, Event, LIST_ENTRIES_KEPT};
 use crate::error::CloseCause;
 use crate::executor::{Executor, RunQueue};
 use crate::fanout::Backlog;
@@ -125,7 +125,7 @@ enum Due {
     Accept(usize),
     /// Take the next step of a shutdown.
     Drain,
-    /// Give back receive buffers that are not needed any more.
+    /// Give back what a burst has left.
     Trim,
 }
 
@@ -332,6 +332,7 @@ impl<D: Driver> Worker<D> {
                 }
             }
         }
+        fired.shrink_to(LIST_ENTRIES_KEPT);
         self.fired = fired;
     }
 
@@ -393,7 +394,7 @@ impl<D: Driver> Worker<D> {
                 Event::Sent { key, result } => self.on_sent(key, result),
                 Event::FileFailed { key, error } => self.on_file_failed(key, &error),
                 Event::Closed { key } => self.on_closed(key),
-                Event::BuffersGrown => self.trim_later(),
+                Event::Burst => self.trim_later(),
                 Event::Connected { attempt, result } => self.on_connected(attempt, result),
             }
         }
@@ -407,9 +408,10 @@ impl<D: Driver> Worker<D> {
         wake_scope::shrink_to(LIST_ENTRIES_KEPT);
         self.events.shrink_to(LIST_ENTRIES_KEPT);
         self.overdue.shrink_to(LIST_ENTRIES_KEPT);
+        self.starved.shrink_to(LIST_ENTRIES_KEPT);
     }
 
-    /// Looks in a while whether the receive buffers in use are still needed.
+    /// Gives back in a while what a burst leaves.
     #[cold]
     fn trim_later(&mut self) {
         if !std::mem::replace(&mut self.trim_due, true) {
@@ -447,11 +449,8 @@ impl<D> Drop for Worker<D> {
     }
 }
 
-/// Time between two looks at the receive buffers that are in use.
+/// Time between a burst and the look at what is left of it, and between two looks.
 const TRIM_INTERVAL: Duration = Duration::from_secs(1);
-
-/// Entries for which the lists of a tick keep memory after a burst.
-const LIST_ENTRIES_KEPT: usize = 64;
 
 /// Maximum failures of a driver in a row for lack of memory. A ring pauses for a millisecond after each.
 const ENTER_FAILURES_MAX: u32 = 10_000;

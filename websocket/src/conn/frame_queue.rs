@@ -103,6 +103,19 @@ impl FrameQueue<'_> {
         }
     }
 
+    /// Queues a borrowed message with reserved bits, whatever is queued. Returns whether the queue is full now.
+    pub(crate) fn queue_with_bits_in_order(
+        self,
+        message: &MessageRef<'_>,
+        bits: ReservedBits,
+    ) -> Result<bool, SendError> {
+        let frame = Frame::of_kind(message.kind(), message.as_bytes()).reserved_bits(bits);
+        if message.as_bytes().len() <= COPY_BYTES_MAX {
+            return self.0.append_in_order(|out| frame.encode(None, out));
+        }
+        self.0.append_with_in_order(&frame.header(None), message.to_message().into_bytes())
+    }
+
     #[inline(never)]
     fn queue_owned_in_order(self, message: &MessageRef<'_>) -> Result<bool, SendError> {
         let frame = Frame::of_kind(message.kind(), message.as_bytes());

@@ -5,8 +5,7 @@
 
 use std::cell::Cell;
 
-use flate2::{Decompress, FlushDecompress, Status};
-
+use super::decoder::{Decoder, Output, Stop, Tables};
 use super::{SLICE_BYTES, WindowBits};
 use crate::protocol_error::ProtocolError;
 
@@ -20,12 +19,17 @@ const SCRATCH_BYTES: usize = 16 << 10;
 /// send more than the payload.
 const FRAMES_OVERHEAD_BYTES: u64 = 4096;
 
-/// The bytes of an inflater with any window, because the codec makes room for the largest. Measured, see the tests.
-pub(crate) const INFLATER_BYTES: usize = 47_700;
-
 thread_local! {
-    /// The output buffer of this thread.
-    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    /// What the inflaters of this thread share.
+    static SCRATCH: Cell<Scratch> = const { Cell::new(Scratch { output: Vec::new(), tables: None }) };
+}
+
+/// What is needed only while a piece is inflated.
+#[derive(Debug, Default)]
+struct Scratch {
+    output: Vec<u8>,
+    /// `None` while a message that arrives in pieces holds them.
+    tables: Option<Box<Tables>>,
 }
 
 /// A part of the payload, and whether it is likely to be the last.
@@ -37,8 +41,10 @@ pub(crate) struct Inflated<'a> {
 /// Inflates the peer's compressed messages.
 #[derive(Debug)]
 pub(crate) struct Inflater {
-    state: Decompress,
+    decoder: Decoder,
     window: WindowBits,
+    /// Whether later messages can refer to the current one.
+    takeover: bool,
     /// Whether anything has arrived since the message began, or since a final block ended the stream inside of it: then
     /// the tail has to be added at the end.
     tail_missing: bool,
@@ -50,24 +56,43 @@ pub(crate) struct Inflater {
     slice_bytes: usize,
 }
 
+/// Returns the most bytes that an inflater holds, itself included.
+pub(crate) const fn inflater_bytes_max(window: WindowBits) -> usize {
+    size_of::<Inflater>() + Decoder::held_bytes_max(window.value())
+}
+
 impl Inflater {
     pub(crate) fn new(window: WindowBits) -> Self {
-        let state = Decompress::new_with_window_bits(false, window.value());
-        Self { state, window, tail_missing: false, frames_bytes: 0, payload_bytes: 0, slice_bytes: 0 }
+        Self {
+            decoder: Decoder::new(window.value()),
+            window,
+            takeover: true,
+            tail_missing: false,
+            frames_bytes: 0,
+            payload_bytes: 0,
+            slice_bytes: 0,
+        }
     }
 
     pub(crate) fn window(&self) -> WindowBits {
         self.window
     }
 
-    /// Begins a message, which can refer to the context.
-    pub(crate) fn begin_message(&mut self) {
+    /// Returns the number of bytes held, itself included.
+    pub(crate) fn held_bytes(&self) -> usize {
+        size_of::<Self>() + self.decoder.held_bytes()
+    }
+
+    /// Begins a message, which can refer to the context. With `takeover` later messages can refer to it; without, reset
+    /// the inflater after it.
+    pub(crate) fn begin_message(&mut self, takeover: bool) {
         (self.frames_bytes, self.payload_bytes, self.tail_missing) = (0, 0, false);
+        self.takeover = takeover;
     }
 
     /// Drops the context.
     pub(crate) fn reset(&mut self) {
-        self.state.reset(false);
+        self.decoder.restart();
     }
 
     /// Begins a frame of the message. Blocks can be empty, so bounding the payload is not enough.
@@ -98,20 +123,20 @@ impl Inflater {
         keep: &mut impl FnMut(Inflated<'_>) -> Result<(), ProtocolError>,
     ) -> Result<(), ProtocolError> {
         let mut scratch = SCRATCH.take();
-        scratch.resize(SCRATCH_BYTES, 0);
-        let mut keep_bounded = |message_bytes: u64, inflated: Inflated<'_>| {
-            if message_bytes > message_bytes_max {
-                let excess = usize::try_from(message_bytes - message_bytes_max).unwrap_or(usize::MAX);
+        scratch.output.resize(SCRATCH_BYTES, 0);
+        let mut tables = self.decoder.take_tables(&mut scratch.tables);
+        let mut out = Output { bytes: &mut scratch.output, len: 0 };
+        let pushed = self.inflate(piece, last, &mut out, &mut tables, &mut |payload_bytes, inflated| {
+            let excess = payload_bytes.saturating_sub(message_bytes_max);
+            if excess > 0 {
+                let excess = usize::try_from(excess).unwrap_or(usize::MAX);
                 let allowed = inflated.bytes.len().saturating_sub(excess);
                 keep(Inflated { bytes: &inflated.bytes[..allowed], is_end: false })?;
-                return Err(ProtocolError::MessageTooBig { message_bytes, message_bytes_max });
+                return Err(ProtocolError::MessageTooBig { message_bytes: payload_bytes, message_bytes_max });
             }
             keep(inflated)
-        };
-        let mut pushed = self.inflate(piece, last, &mut scratch, &mut keep_bounded);
-        if pushed.is_ok() && last && self.tail_missing {
-            pushed = self.inflate(TAIL, last, &mut scratch, &mut keep_bounded);
-        }
+        });
+        self.decoder.return_tables(tables, &mut scratch.tables);
         SCRATCH.set(scratch);
         pushed
     }
@@ -120,40 +145,43 @@ impl Inflater {
         &mut self,
         mut input: &[u8],
         last: bool,
-        scratch: &mut [u8],
+        out: &mut Output<'_>,
+        tables: &mut Tables,
         keep: &mut impl FnMut(u64, Inflated<'_>) -> Result<(), ProtocolError>,
     ) -> Result<(), ProtocolError> {
         self.tail_missing |= !input.is_empty();
-        while !input.is_empty() {
-            // A full scratch means that there is more output, even after all input was taken.
-            loop {
-                let (in_before, out_before) = (self.state.total_in(), self.state.total_out());
-                let inflated = self.state.decompress(input, scratch, FlushDecompress::Sync);
-                let taken = (self.state.total_in() - in_before) as usize;
-                let made = (self.state.total_out() - out_before) as usize;
-                input = &input[taken..];
-                self.payload_bytes += made as u64;
-                self.slice_bytes += made;
-                if made > 0 {
-                    let is_end = last && input.is_empty() && made < scratch.len();
-                    keep(self.payload_bytes, Inflated { bytes: &scratch[..made], is_end })?;
-                }
-                let status = inflated.map_err(|_| ProtocolError::InvalidDeflate)?;
-                if status == Status::StreamEnd {
-                    // A final block (RFC 7692 section 7.2.3.4): a new stream follows.
-                    self.state.reset(false);
-                    self.tail_missing = !input.is_empty();
-                    break;
-                }
-                if made < scratch.len() {
-                    if taken == 0 && made == 0 && !input.is_empty() {
-                        return Err(ProtocolError::InvalidDeflate);
-                    }
-                    break;
-                }
+        let mut tail_added = false;
+        loop {
+            let stop = self.decoder.decode(&mut input, out, tables);
+            if stop == Stop::InputNeeded && last && self.tail_missing && !tail_added {
+                input = TAIL;
+                tail_added = true;
+                continue;
             }
+            let is_done = stop == Stop::InputNeeded;
+            if out.len > 0 {
+                self.payload_bytes += out.len as u64;
+                self.slice_bytes += out.len;
+                keep(self.payload_bytes, Inflated { bytes: out.filled(), is_end: is_done && last })?;
+            }
+            match stop {
+                Stop::InputNeeded | Stop::OutputFull => {
+                    if self.takeover || !(is_done && last) {
+                        self.decoder.remember(out.filled());
+                    }
+                }
+                Stop::StreamEnd => {
+                    // A final block (RFC 7692 section 7.2.3.4): a new stream follows.
+                    self.decoder.restart();
+                    self.tail_missing = !input.is_empty();
+                }
+                Stop::Invalid => return Err(ProtocolError::InvalidDeflate),
+            }
+            if is_done {
+                return Ok(());
+            }
+            out.len = 0;
         }
-        Ok(())
     }
 
     /// Returns whether the current slice is full, and then begins another.

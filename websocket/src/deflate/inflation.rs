@@ -2,7 +2,7 @@
 //! open.
 
 use super::DeflateParams;
-use super::inflater::{INFLATER_BYTES, Inflater};
+use super::inflater::Inflater;
 use super::pool;
 use crate::role::Role;
 
@@ -37,14 +37,11 @@ impl Inflation {
 
     pub(crate) fn begin_message(&mut self) {
         self.open = true;
+        let takeover = self.params.peer_takeover(self.role);
         let inflater = self.inflater.get_or_insert_with(|| {
-            if self.params.peer_takeover(self.role) {
-                Box::new(Inflater::new(self.params.peer_window(self.role)))
-            } else {
-                pool::take_inflater()
-            }
+            if takeover { Box::new(Inflater::new(self.params.peer_window(self.role))) } else { pool::take_inflater() }
         });
-        inflater.begin_message();
+        inflater.begin_message(takeover);
     }
 
     pub(crate) fn end_message(&mut self) {
@@ -56,7 +53,7 @@ impl Inflation {
 
     /// Returns the number of bytes held.
     pub(crate) fn held_bytes(&self) -> usize {
-        self.inflater.as_ref().map_or(0, |_| INFLATER_BYTES)
+        self.inflater.as_ref().map_or(0, |inflater| inflater.held_bytes())
     }
 
     fn return_inflater(&mut self) {

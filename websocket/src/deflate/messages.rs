@@ -205,7 +205,7 @@ mod tests {
 
     fn inflate(inflater: &mut Inflater, deflated: &[u8]) -> Vec<u8> {
         let mut payload = Vec::new();
-        inflater.begin_message();
+        inflater.begin_message(true);
         let mut keep = |inflated: crate::deflate::inflater::Inflated<'_>| {
             payload.extend_from_slice(inflated.bytes);
             Ok::<(), ProtocolError>(())

@@ -2,8 +2,8 @@
 //!
 //! `negotiate` agrees on the parameters in the opening handshake, `extension_list` parses their header. A message whose
 //! first frame has RSV1 is then a run of deflate blocks that ends with an empty block, whose last four bytes are left
-//! out. `deflater` makes such runs with `encoder`, `inflater` reads them with flate2, `pool` lends the state of both to
-//! connections that keep none between messages. [`Protocol`](crate::protocol::Protocol) inflates received messages,
+//! out. `deflater` makes such runs with `encoder`, `inflater` reads them with `decoder`, `pool` lends the state of both
+//! to connections that keep none between messages. [`Protocol`](crate::protocol::Protocol) inflates received messages,
 //! [`MessageDeflater`] compresses sent ones.
 //!
 //! # Cost
@@ -13,6 +13,7 @@
 //! above all small similar ones. So contexts are not kept unless [`DeflateConfig`] says so.
 
 mod config;
+mod decoder;
 mod deflater;
 mod encoder;
 mod extension_list;

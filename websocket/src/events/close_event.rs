@@ -1,12 +1,14 @@
 //! The end of a connection, as an event handler sees it.
 
 use std::fmt;
+use std::sync::Arc;
 
 use tidegate_engine::Address;
 
 use crate::close::CloseFrame;
 use crate::close_code::CloseCode;
 use crate::conn::session::Session;
+use crate::hub::Registration;
 use crate::serve::handler_error::HandlerError;
 
 /// How a connection ended, for [`EventHandler::on_close`](crate::EventHandler::on_close).
@@ -26,15 +28,21 @@ pub struct CloseEvent<'a> {
     frame: Option<&'a CloseFrame>,
     was_clean: bool,
     error: Option<&'a HandlerError>,
+    registration: Option<&'a Registration>,
 }
 
 impl<'a> CloseEvent<'a> {
-    pub(super) fn new(session: &'a Session, error: Option<&'a HandlerError>) -> Self {
+    pub(super) fn new(
+        session: &'a Session,
+        error: Option<&'a HandlerError>,
+        registration: Option<&'a Registration>,
+    ) -> Self {
         Self {
             peer: session.connection.peer_addr(),
             frame: session.peer_close(),
             was_clean: session.closing.is_clean(),
             error,
+            registration,
         }
     }
 
@@ -67,6 +75,12 @@ impl<'a> CloseEvent<'a> {
     /// peer or [`EventSocket::close`](crate::EventSocket::close) closed it.
     pub fn error(&self) -> Option<&'a HandlerError> {
         self.error
+    }
+
+    /// Returns the rooms of the handler's hub that the connection has joined and not left, in no particular order. It
+    /// leaves them after this call, which can [publish](crate::Hub::publish) to those who stay.
+    pub fn subscriptions(&self) -> Vec<Arc<str>> {
+        self.registration.map_or_else(Vec::new, Registration::joined_rooms)
     }
 }
 

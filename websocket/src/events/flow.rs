@@ -7,7 +7,9 @@ use super::EventHandler;
 use super::handle::{Call, Mailbox};
 use crate::close::CloseFrame;
 use crate::config::KeepaliveConfig;
+use crate::conn::attachments::Attachments;
 use crate::hub::Registration;
+use crate::reserved_bits::ReservedBits;
 use crate::serve::handler_error::HandlerError;
 
 /// The state of a connection's calls: one null pointer while nothing is to be done.
@@ -34,6 +36,10 @@ const ATTENTION: u8 = FULL | PAUSED | CLOSE_DUE | CHANGED;
 /// What few connections need.
 pub(super) struct Extra<H: EventHandler> {
     flags: u8,
+    /// The connection is a member of the hub without rooms too.
+    pub(super) stays_in_hub: bool,
+    /// No close frame is to be sent. In addition to [`CLOSING`].
+    pub(super) quits: bool,
     pub(super) close: Option<CloseFrame>,
     /// Why the connection ends, if it was not closed by either side.
     pub(super) error: Option<HandlerError>,
@@ -49,6 +55,8 @@ pub(super) enum Change {
     WriteTimeout(Option<Duration>),
     Keepalive(Option<KeepaliveConfig>),
     MessageBytesMax(u64),
+    ReservedBits(ReservedBits),
+    Attach(Arc<Attachments>),
 }
 
 impl<H: EventHandler> Flow<H> {
@@ -102,6 +110,14 @@ impl<H: EventHandler> Flow<H> {
         }
     }
 
+    /// Ends a connection without a close frame, unless one is due.
+    pub(super) fn quit(&mut self) {
+        if !self.has(CLOSING) {
+            self.set(CLOSING | CLOSE_DUE);
+            self.extra_mut().quits = true;
+        }
+    }
+
     /// Ends the delivery of a connection that is reset.
     pub(super) fn abort(&mut self) {
         self.set(CLOSING | CLOSE_DUE | ABORTED);
@@ -131,11 +147,37 @@ impl<H: EventHandler> Flow<H> {
         self.extra_mut().changes.push(change);
     }
 
+    /// Returns the attachments that the connection is to have.
+    pub(super) fn new_attachments(&self) -> Option<&Arc<Attachments>> {
+        self.extra()?.changes.iter().find_map(|change| match change {
+            Change::Attach(attachments) => Some(attachments),
+            _ => None,
+        })
+    }
+
+    /// Returns the attachments that the connection is to have, and makes them if there are none.
+    pub(super) fn new_attachments_mut(&mut self) -> &Arc<Attachments> {
+        if self.new_attachments().is_none() {
+            self.change(Change::Attach(Arc::default()));
+        }
+        self.new_attachments().expect("made above")
+    }
+
     /// Takes the changes to make.
     pub(super) fn take_changes(&mut self) -> Vec<Change> {
         let changes = self.0.as_mut().map_or_else(Vec::new, |extra| std::mem::take(&mut extra.changes));
         self.clear(CHANGED);
         changes
+    }
+
+    /// Ends the membership in the hub, and in all rooms.
+    pub(super) fn leave_hub(&mut self) {
+        if let Some(extra) = &mut self.0 {
+            extra.stays_in_hub = false;
+            let registration = extra.registration.take();
+            self.clear(0);
+            drop(registration);
+        }
     }
 
     /// Ends the flow: the connection leaves its rooms, and handles find nothing any more.
@@ -157,22 +199,33 @@ impl<H: EventHandler> Extra<H> {
 
 impl<H: EventHandler> Default for Extra<H> {
     fn default() -> Self {
-        Self { flags: 0, close: None, error: None, changes: Vec::new(), mailbox: None, registration: None }
+        Self {
+            flags: 0,
+            stays_in_hub: false,
+            quits: false,
+            close: None,
+            error: None,
+            changes: Vec::new(),
+            mailbox: None,
+            registration: None,
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Error;
     use crate::events::table::tests::Nothing;
 
     #[test]
     fn a_mailbox_lasts_as_long_as_its_handles_and_calls() {
         let mut flow = Flow::<Nothing>::new();
         flow.set(HAS_MAILBOX);
-        let handle = Arc::clone(flow.extra_mut().mailbox.get_or_insert_with(Mailbox::new));
+        let handle = Arc::clone(flow.extra_mut().mailbox.get_or_insert_with(|| Mailbox::new(1)));
         assert_eq!((flow.posted(), flow.is_at_rest()), (0, false));
-        assert!(handle.push(Box::new(|_, _| Ok(()))));
+        assert!(handle.push(Box::new(|_, _| Ok(()))).is_ok());
+        assert!(matches!(handle.push(Box::new(|_, _| Ok(()))), Err(Error::TooManyCalls)));
         drop(handle);
         assert_eq!((flow.posted(), flow.next_posted().is_some(), flow.next_posted().is_some()), (1, true, false));
         assert_eq!((flow.posted(), flow.is_at_rest(), flow.extra().is_none()), (0, true, true));
@@ -182,11 +235,12 @@ mod tests {
     fn posted_calls_wait_for_nothing_once_a_close_frame_is_due() {
         let mut flow = Flow::<Nothing>::new();
         flow.set(HAS_MAILBOX);
-        let handle = Arc::clone(flow.extra_mut().mailbox.get_or_insert_with(Mailbox::new));
-        assert!(handle.push(Box::new(|_, _| Ok(()))));
+        let handle = Arc::clone(flow.extra_mut().mailbox.get_or_insert_with(|| Mailbox::new(1)));
+        assert!(handle.push(Box::new(|_, _| Ok(()))).is_ok());
         flow.close(None);
         assert_eq!((flow.posted(), flow.next_posted().is_none()), (1, true));
         flow.end();
-        assert_eq!((handle.len(), handle.push(Box::new(|_, _| Ok(())))), (0, false));
+        assert_eq!(handle.len(), 0);
+        assert!(matches!(handle.push(Box::new(|_, _| Ok(()))), Err(Error::Closed(_))));
     }
 }

@@ -2,9 +2,9 @@
 //!
 //! The same engine, upgrade, hub, deadlines and limits as those of async handlers. A connection is a record in a table
 //! of its thread ([`table`]): the application's state, and the session as the data that is left of it between messages.
-//! `record` is the life of one connection, `flow` what a call leaves to be done after it, `socket` what the application
-//! sees during a call, `handle` the way back for work that runs elsewhere. Where a thread has no tables, a task serves
-//! the record (`serve`).
+//! `record` is the life of one connection, `flow` what a call leaves to be done after it, `socket`, `rooms` and `about`
+//! what the application sees during a call, `handle` the way back for work that runs elsewhere. Where a thread has no
+//! tables, a task serves the record (`serve`).
 
 mod close_event;
 mod flow;
@@ -13,6 +13,14 @@ mod record;
 mod serve;
 mod socket;
 mod table;
+
+// Here, because the documentation lists the methods of an `EventSocket` in this order.
+mod rooms;
+
+#[cfg(feature = "json")]
+mod json;
+
+mod about;
 
 use std::sync::Arc;
 
@@ -64,6 +72,12 @@ use serve::EventServe;
 ///
 /// An error closes the connection as that of an async handler does: see [`HandlerError`](crate::HandlerError). A panic
 /// is logged with its route and peer and closes with 1011; the state is then dropped without `on_close`.
+///
+/// # Large messages
+/// A message is delivered whole. While it arrives it takes memory, at most
+/// [`message_bytes_max`](crate::WebSocketConfig::message_bytes_max) and within the budget of all connections. One that
+/// is too large to hold, such as an upload to a disk, needs code that waits between its pieces:
+/// [`WebSocket::recv_stream`](crate::WebSocket::recv_stream), in an async handler on another path of the router.
 ///
 /// # Backpressure
 /// A send that brings the outbound queue to its high mark succeeds. From then on no message is delivered, and further

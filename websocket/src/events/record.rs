@@ -334,6 +334,8 @@ impl<H: EventHandler> Record<H> {
                 Change::WriteTimeout(timeout) => session.connection.set_write_timeout(timeout),
                 Change::Keepalive(keepalive) => session.set_keepalive(keepalive),
                 Change::MessageBytesMax(bytes) => session.protocol.set_message_bytes_max(bytes),
+                Change::ReservedBits(bits) => session.allow_reserved_bits(bits),
+                Change::Attach(attachments) => session.attach(attachments),
             }
         }
         if self.flow.has(CLOSE_DUE) {
@@ -374,6 +376,9 @@ impl<H: EventHandler> Record<H> {
     fn poll_close_due(&mut self, session: &mut Session, cx: &mut Context<'_>) -> Poll<bool> {
         let goes_on = if self.flow.has(ABORTED) {
             true
+        } else if self.flow.extra().is_some_and(|extra| extra.quits) {
+            session.quit();
+            false
         } else {
             let frame = self.flow.extra().and_then(|extra| extra.close.as_ref());
             ready!(session.poll_begin_close(cx, frame)).unwrap_or(false)
@@ -400,8 +405,10 @@ impl<H: EventHandler> Record<H> {
     /// Calls `on_close`, then drops what the application has of the connection.
     fn close(&mut self, session: &Session, handler: &H) {
         if let Some(state) = self.phase.take_state() {
-            let error = self.flow.extra().and_then(|extra| extra.error.as_ref());
-            handler.on_close(state, &CloseEvent::new(session, error));
+            let extra = self.flow.extra();
+            let error = extra.and_then(|extra| extra.error.as_ref());
+            let registration = extra.and_then(|extra| extra.registration.as_ref());
+            handler.on_close(state, &CloseEvent::new(session, error, registration));
         }
         self.flow.end();
     }

@@ -1,14 +1,12 @@
 //! The WebSocket that an event handler sees during a call.
 
-use std::any::Any;
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use tidegate_engine::{Address, CloseCause, spawn_local};
-use tidegate_http::RequestHead;
+use tidegate_engine::{CloseCause, spawn_local};
 
 use super::flow::{ABORTED, CLOSING, Change, FULL, Flow, HAS_MAILBOX, PAUSED};
 use super::handle::Mailbox;
@@ -27,8 +25,8 @@ use crate::conn::session::Around;
 use crate::deflate::CompressionLevel;
 use crate::error::Error;
 use crate::frame::Frame;
-use crate::hub::{Hub, HubError};
 use crate::message::MessageRef;
+use crate::reserved_bits::ReservedBits;
 use crate::serve::handler_error;
 use crate::usage_error::UsageError;
 
@@ -42,8 +40,11 @@ use crate::usage_error::UsageError;
 /// | `ws.send`, `ws.getBufferedAmount` | [`send`](Self::send), [`buffered_amount`](Self::buffered_amount) |
 /// | `drain` | [`on_drained`](EventHandler::on_drained) |
 /// | `ws.subscribe`, `ws.unsubscribe`, `ws.getTopics` | [`subscribe`](Self::subscribe), [`unsubscribe`](Self::unsubscribe), [`subscriptions`](Self::subscriptions) |
-/// | `ws.publish`, `app.publish` | [`publish`](Self::publish), [`Hub::publish`] |
+/// | `ws.isSubscribed` | [`is_subscribed`](Self::is_subscribed) |
+/// | `ws.publish`, `app.publish` | [`publish`](Self::publish), [`Hub::publish`](crate::Hub::publish) |
+/// | `app.numSubscribers` | [`Hub::room_len`](crate::Hub::room_len) |
 /// | `ws.end(code, reason)`, `ws.close()` | [`close`](Self::close), [`abort`](Self::abort) |
+/// | `ws.cork` | not needed: what a call sends leaves together |
 /// | `ws.getUserData` | the state, a parameter of each call |
 /// | `ws.getRemoteAddress` | [`peer_addr`](Self::peer_addr) |
 /// | `loop.defer` | [`handle`](Self::handle), [`EventHandle::post`] |
@@ -86,6 +87,20 @@ impl<H: EventHandler> EventSocket<'_, H> {
         Ok(())
     }
 
+    /// Queues a message whose frame has reserved bits set: those of an extension that the peer agreed to (RFC 6455
+    /// section 5.2). Other peers answer with 1002. The message is not compressed: do not set RSV1 where compression was
+    /// agreed on.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub fn send_with_bits<'m>(&mut self, message: impl Into<MessageRef<'m>>, bits: ReservedBits) -> Result<(), Error> {
+        self.check_room()?;
+        if FrameQueue(self.around.sender).queue_with_bits_in_order(&message.into(), bits)? {
+            self.flow.set(FULL);
+        }
+        Ok(())
+    }
+
     /// Queues a ping; the peer answers with a pong of the same payload, at most 125 bytes.
     ///
     /// # Errors
@@ -112,6 +127,12 @@ impl<H: EventHandler> EventSocket<'_, H> {
     /// Returns whether sends fail with [`Error::Full`] until [`on_drained`](EventHandler::on_drained).
     pub fn is_full(&self) -> bool {
         self.flow.has(FULL)
+    }
+
+    /// Returns whether nothing more can be sent: a close frame of ours is due or queued, whoever sends it, or the
+    /// connection is closed.
+    pub fn is_finished(&self) -> bool {
+        self.flow.has(CLOSING) || self.around.sender.is_finished()
     }
 
     #[inline]
@@ -154,59 +175,18 @@ impl<H: EventHandler> EventSocket<'_, H> {
         Ok(())
     }
 
+    /// Ends the connection without a close frame: what is queued is sent, then the TCP connection ends in order. The
+    /// peer sees the loss of the connection (code 1006). Nothing more is delivered but
+    /// [`on_close`](EventHandler::on_close). No effect once a close frame is due.
+    pub fn quit(&mut self) {
+        self.flow.quit();
+    }
+
     /// Resets the connection at once, without a close frame. Nothing more is delivered but
     /// [`on_close`](EventHandler::on_close).
     pub fn abort(&mut self) {
         self.around.sender.abort();
         self.flow.abort();
-    }
-}
-
-/// # Rooms
-/// With a [hub](EventHandler::hub). Rooms and messages are those of the hub: async handlers and other threads use the
-/// same.
-impl<H: EventHandler> EventSocket<'_, H> {
-    /// Joins a room of the handler's hub. Returns false if the connection was already in it. The first call registers
-    /// the connection as a member of the hub.
-    ///
-    /// # Errors
-    /// As [`Registration::join`](crate::Registration::join). [`HubError::NoHub`] if the handler has none.
-    pub fn subscribe(&mut self, room: &str) -> Result<bool, HubError> {
-        let hub = self.handler.hub().ok_or(HubError::NoHub)?;
-        if self.flow.extra().is_none_or(|extra| extra.registration.is_none()) {
-            let registration = hub.register(self.sender())?;
-            self.flow.extra_mut().registration = Some(registration);
-        }
-        let registration = self.flow.extra().and_then(|extra| extra.registration.as_ref());
-        registration.map_or(Err(HubError::Closed), |registration| registration.join(room))
-    }
-
-    /// Leaves a room. Returns false if the connection was not in it.
-    pub fn unsubscribe(&mut self, room: &str) -> bool {
-        let registration = self.flow.extra().and_then(|extra| extra.registration.as_ref());
-        registration.is_some_and(|registration| registration.leave(room))
-    }
-
-    /// Returns the rooms of the connection, in no particular order.
-    pub fn subscriptions(&self) -> Vec<Arc<str>> {
-        let registration = self.flow.extra().and_then(|extra| extra.registration.as_ref());
-        registration.map_or_else(Vec::new, |registration| registration.rooms())
-    }
-
-    /// Sends a message to a room of the handler's hub, except to this connection.
-    ///
-    /// # Errors
-    /// As [`Broadcast::try_queue`](crate::Broadcast::try_queue). [`HubError::NoHub`] if the handler has none.
-    pub fn publish(&mut self, room: &str, message: impl Into<PreparedMessage>) -> Result<(), HubError> {
-        match self.flow.extra().and_then(|extra| extra.registration.as_ref()) {
-            Some(registration) => registration.publish(room, message).try_queue(),
-            None => self.hub().ok_or(HubError::NoHub)?.publish(room, message).try_queue(),
-        }
-    }
-
-    /// Returns the handler's hub.
-    pub fn hub(&self) -> Option<&Hub> {
-        self.handler.hub()
     }
 }
 
@@ -216,7 +196,9 @@ impl<H: EventHandler> EventSocket<'_, H> {
     /// handles.
     pub fn handle(&mut self) -> EventHandle<H> {
         self.flow.set(HAS_MAILBOX);
-        let mailbox = Arc::clone(self.flow.extra_mut().mailbox.get_or_insert_with(Mailbox::new));
+        let calls_max = self.around.context.config.posted_calls_max;
+        let mailbox = self.flow.extra_mut().mailbox.get_or_insert_with(|| Mailbox::new(calls_max));
+        let mailbox = Arc::clone(mailbox);
         EventHandle::new(self.sender(), mailbox, self.waker.clone())
     }
 
@@ -270,7 +252,7 @@ impl<H: EventHandler> EventSocket<'_, H> {
         spawn_local(async move {
             let output = future.await;
             // An error means that the connection has ended.
-            let _ = handle.post(move |ws, state| then(ws, state, output));
+            let _ = handle.answer(Box::new(move |ws, state| then(ws, state, output)));
         });
     }
 
@@ -293,7 +275,7 @@ impl<H: EventHandler> EventSocket<'_, H> {
     }
 }
 
-/// # Deadlines and timeouts
+/// # Deadlines, timeouts and limits
 /// They are set when the call has returned. [`WebSocket`](crate::WebSocket) has a table of them.
 impl<H: EventHandler> EventSocket<'_, H> {
     /// Sets the deadline of reads: if nothing has arrived by then, [`on_deadline`](EventHandler::on_deadline) is
@@ -329,6 +311,13 @@ impl<H: EventHandler> EventSocket<'_, H> {
     pub fn set_message_bytes_max(&mut self, bytes: u64) {
         self.flow.change(Change::MessageBytesMax(bytes));
     }
+
+    /// Allows `bits` on the first frames of later messages, in addition to
+    /// [`WebSocketConfig::reserved_bits`](crate::WebSocketConfig::reserved_bits): for an extension that this connection
+    /// negotiated. It costs as much as [`set_message_bytes_max`](Self::set_message_bytes_max).
+    pub fn allow_reserved_bits(&mut self, bits: ReservedBits) {
+        self.flow.change(Change::ReservedBits(bits));
+    }
 }
 
 /// # Compression
@@ -343,41 +332,6 @@ impl<H: EventHandler> EventSocket<'_, H> {
         if let Some(compression) = self.around.context.encoding.as_deref().and_then(Encoding::compression) {
             compression.set_level(level);
         }
-    }
-}
-
-/// # About the connection
-impl<H: EventHandler> EventSocket<'_, H> {
-    /// Returns the handler.
-    pub fn handler(&self) -> &H {
-        self.handler
-    }
-
-    /// Returns the address of the peer.
-    pub fn peer_addr(&self) -> Address {
-        self.around.sender.peer_addr()
-    }
-
-    /// Returns the address on our side.
-    pub fn local_addr(&self) -> Address {
-        self.around.sender.local_addr()
-    }
-
-    /// Returns the agreed subprotocol; `None` if the client offered none of
-    /// [`Upgrade::subprotocols`](crate::Upgrade::subprotocols).
-    pub fn subprotocol(&self) -> Option<&str> {
-        self.around.context.subprotocol.as_deref()
-    }
-
-    /// Returns the head of the upgraded request; `None` unless [`keep_request`](crate::Upgrade::keep_request) is set.
-    pub fn request(&self) -> Option<&RequestHead> {
-        self.around.context.attachments.as_ref()?.request.as_ref()
-    }
-
-    /// Returns the application's value of this type, such as that of [`authorize`](crate::Upgrade::authorize); `None`
-    /// if there is none.
-    pub fn extension<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
-        self.around.context.attachments.as_ref()?.extensions.get()
     }
 }
 

@@ -108,8 +108,21 @@ impl Users {
     /// chooses. One WebSocket can be registered for several users. It costs about 150 bytes, in addition to
     /// [`WebSocket::extensions`].
     pub fn register(&self, user: u64, ws: &mut WebSocket) -> UserRegistration {
-        let connection =
-            UserConnection { id: ConnectionId::next(), user, sender: ws.sender(), extensions: ws.extensions() };
+        self.register_with(user, ws.sender(), ws.extensions())
+    }
+
+    /// Registers a WebSocket by its parts, as [`register`](Self::register) does, for event handlers: they keep the
+    /// registration in their state.
+    ///
+    /// ```
+    /// use tidegate_websocket::{EventHandler, EventSocket, UserRegistration, Users};
+    ///
+    /// fn enter<H: EventHandler>(users: &Users, user: u64, ws: &mut EventSocket<'_, H>) -> UserRegistration {
+    ///     users.register_with(user, ws.sender(), ws.extensions())
+    /// }
+    /// ```
+    pub fn register_with(&self, user: u64, sender: Sender, extensions: Extensions) -> UserRegistration {
+        let connection = UserConnection { id: ConnectionId::next(), user, sender, extensions };
         let mut register = lock(&self.register);
         register.by_user.insert((user, connection.id));
         register.connections.insert(connection.id, connection.clone());

@@ -93,6 +93,7 @@ impl<T> Registration<T> {
     }
 
     /// Leaves a room: the member gets no messages published to it from now on. Returns false if it was not in the room.
+    /// It stays a member of the hub, also without rooms, until the registration is dropped.
     pub fn leave(&self, room: &str) -> bool {
         self.rooms.leave(&self.hub.shared.rooms, room)
     }
@@ -100,6 +101,39 @@ impl<T> Registration<T> {
     /// Returns the rooms of this member, in no particular order.
     pub fn rooms(&self) -> Vec<Arc<str>> {
         self.rooms.names()
+    }
+
+    /// Returns whether the member is in a room: false once the room has removed it because it was slow.
+    pub fn is_in(&self, room: &str) -> bool {
+        self.rooms.contains(room)
+    }
+
+    /// Returns the rooms that the member has joined and not left, also those that have removed it.
+    pub(crate) fn joined_rooms(&self) -> Vec<Arc<str>> {
+        self.rooms.joined_names()
+    }
+
+    /// Returns whether the member is in any room.
+    pub(crate) fn is_in_any(&self) -> bool {
+        self.rooms.is_any_member()
+    }
+
+    /// Makes the connection a member of the hub again, if the hub has removed it.
+    ///
+    /// # Errors
+    /// [`HubError::Closed`].
+    pub(crate) fn rejoin(&mut self) -> Result<(), HubError> {
+        if self.is_member() {
+            return Ok(());
+        }
+        let everyone = &self.hub.shared.everyone;
+        let membership = everyone.join(&self.sender, self.id, self.options.clone());
+        // Checked last: `close` removes those who were members before the check.
+        if everyone.budget().is_closed() {
+            return Err(HubError::Closed);
+        }
+        self.everyone = membership;
+        Ok(())
     }
 
     /// Returns a message for the other members of a room.

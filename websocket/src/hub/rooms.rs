@@ -75,7 +75,7 @@ impl Rooms {
     }
 }
 
-/// The rooms of one member. Empty, it owns no memory.
+/// The rooms of one member. Without rooms it owns no memory.
 #[derive(Default)]
 pub(super) struct JoinedRooms(Mutex<HashMap<Arc<str>, Membership>>);
 
@@ -113,7 +113,14 @@ impl JoinedRooms {
 
     /// Leaves a room. Returns false if the member was not in it.
     pub(super) fn leave(&self, rooms: &Rooms, name: &str) -> bool {
-        let left = lock(&self.0).remove_entry(name);
+        let left = {
+            let mut joined = lock(&self.0);
+            let left = joined.remove_entry(name);
+            if joined.is_empty() {
+                *joined = HashMap::new();
+            }
+            left
+        };
         left.is_some_and(|(name, membership)| {
             let was_member = membership.is_member();
             rooms.leave(&name, membership);
@@ -126,6 +133,18 @@ impl JoinedRooms {
         for (name, membership) in all {
             rooms.leave(&name, membership);
         }
+    }
+
+    pub(super) fn contains(&self, name: &str) -> bool {
+        lock(&self.0).get(name).is_some_and(Membership::is_member)
+    }
+
+    pub(super) fn is_any_member(&self) -> bool {
+        lock(&self.0).values().any(Membership::is_member)
+    }
+
+    pub(super) fn joined_names(&self) -> Vec<Arc<str>> {
+        lock(&self.0).keys().cloned().collect()
     }
 
     pub(super) fn names(&self) -> Vec<Arc<str>> {

@@ -195,6 +195,7 @@ mod tests {
     fn websocket_errors_keep_their_codes() {
         assert_eq!(code(Error::Lost), 1000);
         assert_eq!(code(Error::Full), 1013);
+        assert_eq!(code(Error::TooManyCalls), 1013);
         assert_eq!(code(SendError::Full), 1013);
         assert_eq!(code(Error::SendDeadline), 1013);
         assert_eq!(code(Error::ReadDeadline), 1001);

@@ -23,7 +23,7 @@ pub fn compressed_config(role: Role, parameters: &str) -> ProtocolConfig {
     ProtocolConfig::new(role).deflate(agreed(parameters))
 }
 
-const NO_TAKEOVER: &str = "; server_no_context_takeover; client_no_context_takeover";
+pub const NO_TAKEOVER: &str = "; server_no_context_takeover; client_no_context_takeover";
 
 /// A peer's compressor.
 pub struct Peer {

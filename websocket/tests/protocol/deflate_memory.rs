@@ -1,6 +1,6 @@
 //! The memory of compressed messages and their contexts, counted at the allocator.
 
-use crate::deflate::{Peer, agreed, compressed, compressed_config};
+use crate::deflate::{NO_TAKEOVER, Peer, agreed, compressed, compressed_config};
 use crate::memory::allocated_bytes;
 use tidegate_websocket::{
     CompressionLevel, DeflateConfig, ProtocolError,
@@ -33,14 +33,18 @@ fn contexts_hold_as_much_memory_as_they_report() {
     let payload = [b'x'; 300];
     for bits in 9..=15 {
         let line = format!("; server_max_window_bits={bits}; client_max_window_bits={bits}");
-        let mut input = compressed(Role::Server, false, &Peer::new(1, bits).deflate(&payload));
+        let input = compressed(Role::Server, false, &Peer::new(1, bits).deflate(&[b'x'; 10_000]));
         let mut protocol = Protocol::new(compressed_config(Role::Server, &line));
         let mut deflated = Vec::with_capacity(1000);
-        // From now on the thread has the buffers that all connections share.
-        let mut warm = Protocol::new(compressed_config(Role::Server, &line));
-        warm.receive(&mut input.clone()).unwrap();
-        let bytes = allocated_bytes(|| assert!(protocol.receive(&mut input).unwrap().event.is_some()));
-        check_reported(bytes, protocol.held_bytes(), &format!("inflating with {bits} bits"));
+        // What a message takes without a context. Before it is counted, the thread has the buffers that all connections
+        // share.
+        let mut alone = Protocol::new(compressed_config(Role::Server, NO_TAKEOVER));
+        let receive = |protocol: &mut Protocol| {
+            let mut input = input.clone();
+            allocated_bytes(|| assert!(protocol.receive(&mut input).unwrap().event.is_some()))
+        };
+        let [_, of_message, bytes] = [receive(&mut alone), receive(&mut alone), receive(&mut protocol)];
+        check_reported(bytes - of_message, protocol.held_bytes(), &format!("inflating with {bits} bits"));
         for level in [-2, 1, 9] {
             let config = DeflateConfig::default().level(CompressionLevel::new(level).unwrap());
             let new = || MessageDeflater::new(&config, &agreed(&line), Role::Server);

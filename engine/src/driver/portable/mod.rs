@@ -19,7 +19,7 @@ use mio::unix::SourceFd;
 use mio::{Events, Poll, Token};
 use socket2::SockRef;
 
-use super::{Capabilities, Driver, Event, Received};
+use super::{Capabilities, Driver, Event, LIST_ENTRIES_KEPT, Received};
 use crate::driver::listener::Listener;
 use crate::shared::attempt::{ConnectFailure, ConnectRequest};
 use crate::shared::chunk::Chunk;
@@ -38,6 +38,8 @@ mod receive;
 mod send;
 mod slot;
 mod system;
+#[cfg(all(test, not(loom), not(miri)))]
+mod tests;
 mod wake;
 mod watch;
 
@@ -135,11 +137,11 @@ impl PortableDriver {
         (slot.generation == key.generation && slot.socket.is_some()).then_some(slot)
     }
 
-    /// Waits once and acts on what became ready. Returns whether more sockets can be ready than were returned.
-    fn wait(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<bool> {
+    /// Waits once and acts on what became ready. Returns the number of sockets; more can be ready after [`EVENTS_MAX`].
+    fn wait(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<usize> {
         match self.poll.poll(&mut self.polled, timeout) {
             Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(0),
             Err(error) => return Err(error),
         }
         let polled = std::mem::replace(&mut self.polled, Events::with_capacity(0));
@@ -158,7 +160,34 @@ impl PortableDriver {
             }
         }
         self.polled = polled;
-        Ok(count == EVENTS_MAX)
+        Ok(count)
+    }
+
+    /// Goes on after a wait that has returned many sockets.
+    #[cold]
+    fn wait_on(&mut self, mut count: usize, events: &mut Vec<Event>) -> io::Result<()> {
+        events.push(Event::Burst);
+        for _ in 1..WAITS_MAX {
+            if count < EVENTS_MAX {
+                break;
+            }
+            count = self.wait(Some(Duration::ZERO), events)?;
+        }
+        Ok(())
+    }
+
+    /// Delivers the events of operations that completed at once.
+    #[inline]
+    fn take_pending(&mut self, events: &mut Vec<Event>) {
+        if events.is_empty() {
+            // No event is moved.
+            std::mem::swap(events, &mut self.pending);
+        } else {
+            events.append(&mut self.pending);
+        }
+        if events.len() > LIST_ENTRIES_KEPT {
+            events.push(Event::Burst);
+        }
     }
 
     fn on_ready(&mut self, index: u32, event: &mio::event::Event, events: &mut Vec<Event>) {
@@ -290,18 +319,22 @@ impl Driver for PortableDriver {
         usize::MAX
     }
 
+    fn trim(&mut self) -> bool {
+        self.pending.shrink_to(LIST_ENTRIES_KEPT);
+        self.ready.shrink_to(LIST_ENTRIES_KEPT);
+        self.fills.shrink_to(LIST_ENTRIES_KEPT);
+        self.unsent.trim()
+    }
+
     fn enter(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()> {
         self.buffers.begin_tick();
         self.received_bytes = 0;
-        events.append(&mut self.pending);
+        self.take_pending(events);
         let busy = !events.is_empty() || !self.ready.is_empty() || self.can_accept();
         let unfinished = self.ready.len();
-        let mut more = self.wait(if busy { Some(Duration::ZERO) } else { timeout }, events)?;
-        for _ in 1..WAITS_MAX {
-            if !more {
-                break;
-            }
-            more = self.wait(Some(Duration::ZERO), events)?;
+        let count = self.wait(if busy { Some(Duration::ZERO) } else { timeout }, events)?;
+        if count > LIST_ENTRIES_KEPT {
+            self.wait_on(count, events)?;
         }
         self.receive_unfinished(unfinished, events);
         self.accept(events);

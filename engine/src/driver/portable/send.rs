@@ -9,8 +9,8 @@ use socket2::Socket;
 
 use super::slot::NOTHING_UNSENT;
 use super::{PortableDriver, system, token};
-use crate::driver::Event;
 use crate::driver::send_file::{self, Progress};
+use crate::driver::{Event, LIST_ENTRIES_KEPT};
 use crate::shared::key::ConnKey;
 use crate::shared::send_batch::{BATCH_SEGMENTS_MAX, SendBatch};
 
@@ -29,6 +29,18 @@ impl Unsent {
         });
         self.batches[number as usize] = Some(batch);
         number
+    }
+
+    /// Gives the memory of numbers back that are free, from the last one down. Returns whether many are left.
+    pub(super) fn trim(&mut self) -> bool {
+        while self.batches.last().is_some_and(Option::is_none) {
+            self.batches.pop();
+        }
+        let bound = self.batches.len() as u32;
+        self.free.retain(|number| *number < bound);
+        self.batches.shrink_to(LIST_ENTRIES_KEPT);
+        self.free.shrink_to(LIST_ENTRIES_KEPT);
+        self.batches.len() > LIST_ENTRIES_KEPT
     }
 
     /// Drops a batch and frees its number.
@@ -62,6 +74,9 @@ impl PortableDriver {
             slot.watches_writability = true;
         }
         slot.unsent = self.unsent.insert(batch);
+        if slot.unsent as usize == LIST_ENTRIES_KEPT {
+            self.pending.push(Event::Burst);
+        }
     }
 
     /// Continues the send that waits for the socket to be writable, if there is one.
@@ -121,4 +136,27 @@ fn write_vectored(socket: &Socket, batch: &SendBatch, flags: i32) -> io::Result<
 
 fn errno(error: &io::Error) -> i32 {
     error.raw_os_error().unwrap_or(0)
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_memory_of_batches_that_have_left_is_given_back() {
+        const BATCHES: u32 = 10 * LIST_ENTRIES_KEPT as u32;
+        let mut unsent = Unsent::default();
+        for number in 0..BATCHES {
+            assert_eq!(unsent.insert(SendBatch::single(vec![0].into())), number);
+        }
+        assert!(unsent.trim());
+        let last = BATCHES / 2;
+        (0..BATCHES).filter(|number| *number != last).for_each(|number| unsent.remove(number));
+        assert!(unsent.trim(), "one waits in the middle");
+        assert_eq!((unsent.batches.len(), unsent.free.len()), (last as usize + 1, last as usize));
+        unsent.remove(last);
+        assert!(!unsent.trim());
+        assert!(unsent.batches.capacity() <= LIST_ENTRIES_KEPT && unsent.free.capacity() <= LIST_ENTRIES_KEPT);
+        assert_eq!(unsent.insert(SendBatch::single(vec![0].into())), 0);
+    }
 }

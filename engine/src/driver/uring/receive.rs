@@ -57,7 +57,7 @@ impl UringDriver {
         let (key, large) = (token.key, token.op == Op::ReceiveLarge);
         let buffer = cqueue::buffer_select(completion.flags()).map(|buffer| {
             if self.buffers.filled(large) {
-                events.push(Event::BuffersGrown);
+                events.push(Event::Burst);
             }
             Received::Buffer { buffer, large, len: result.max(0) as u32 }
         });

@@ -27,6 +27,7 @@ use crate::shutdown::{Shutdown, ShutdownPlan, ShutdownReport};
 use crate::stats::WorkerStats;
 use crate::time::{Sleep, Timer};
 
+mod bursts;
 mod connect;
 mod deadlines;
 mod distant_deadlines;

@@ -105,14 +105,16 @@ fn the_buffers_of_the_configuration_apply() {
 #[test]
 fn deadlines_apply_to_outbound_connections() {
     let address = echo_server();
-    on_every_engine(|mut setup| {
-        setup.config.idle_timeout = Some(Duration::from_millis(100));
-        run(setup, move || async move {
+    on_every_engine(|setup| {
+        let mut hasty = setup.clone();
+        hasty.config.idle_timeout = Some(Duration::from_millis(100));
+        run(hasty, move || async move {
             let mut idle = connect(address).await.unwrap();
             let error = idle.receive().await.unwrap_err();
             assert_eq!(error, ReceiveError::Closed(CloseCause::IdleTimeout));
+        });
+        run(setup, move || async move {
             let mut connection = connect(address).await.unwrap();
-            connection.set_idle_timeout(None);
             connection.set_read_deadline_in(Duration::from_millis(100));
             assert_eq!(connection.receive().await.unwrap_err(), ReceiveError::Deadline);
             connection.set_read_deadline(None);

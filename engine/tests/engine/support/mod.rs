@@ -118,6 +118,16 @@ pub fn on_every_engine(test: impl Fn(Setup)) {
     }
 }
 
+/// Runs `test` on every setup at the same time, for tests that wait for time to pass.
+pub fn on_every_engine_at_once(test: impl Fn(Setup) + Sync) {
+    std::thread::scope(|scope| {
+        for setup in setups() {
+            let (thread, test) = (std::thread::Builder::new().name(setup.name.to_string()), &test);
+            thread.spawn_scoped(scope, move || test(setup)).unwrap();
+        }
+    });
+}
+
 /// Starts an engine on a free loopback port.
 pub fn start<H, F>(config: Config, handler: H) -> (Running, SocketAddr)
 where

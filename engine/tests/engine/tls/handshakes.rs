@@ -143,11 +143,13 @@ fn a_silent_client_is_reset_after_the_handshake_timeout() {
 fn a_session_outlives_the_handshake_timeout() {
     let authority = Authority::new();
     let config = Arc::new(authority.client(VERSIONS[0]));
-    on_every_engine(|setup| {
-        let tls = authority.server().handshake_timeout(Duration::from_millis(50));
+    /// Far more than a handshake takes on a busy machine.
+    const TIMEOUT: Duration = Duration::from_secs(3);
+    on_every_engine_at_once(|setup| {
+        let tls = authority.server().handshake_timeout(TIMEOUT);
         let (running, address) = start_tls(setup.config, tls, |mut connection: Connection| async move {
             let _ = connection.receive().await;
-            connection.timer().sleep(Duration::from_millis(150)).await;
+            connection.timer().sleep(TIMEOUT + TIMEOUT / 4).await;
             connection.sender().send(&b"still here"[..]).await.unwrap();
         });
         let mut client = client(address, &config);

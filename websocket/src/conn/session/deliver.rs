@@ -1,17 +1,20 @@
 //! Reading for an application that is called for what arrives, and borrows it during the call.
 
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tidegate_engine::ByteSender;
 
 use super::Session;
+use super::cold_state::ColdState;
 use crate::buffer_pool;
 use crate::conn::context::ConnContext;
 use crate::error::Error;
 use crate::message::{MessageRef, OwnedMessage};
 use crate::protocol::ShortFrame;
 use crate::protocol::event::{ControlPayload, Event};
+use crate::reserved_bits::ReservedBits;
 
 /// What has arrived, borrowed from the session.
 #[derive(Debug)]
@@ -27,6 +30,25 @@ pub(crate) enum Arrived<'a> {
 pub(crate) struct Around<'a> {
     pub(crate) sender: &'a ByteSender,
     pub(crate) context: &'a ConnContext,
+    /// Nothing of it is read unless the application asks.
+    cold: &'a Option<Box<ColdState>>,
+}
+
+impl<'a> Around<'a> {
+    #[inline]
+    pub(super) fn new(sender: &'a ByteSender, context: &'a ConnContext, cold: &'a Option<Box<ColdState>>) -> Self {
+        Self { sender, context, cold }
+    }
+
+    /// Returns the time between the last answered ping of the keepalive and its pong.
+    pub(crate) fn rtt(&self) -> Option<Duration> {
+        self.cold.as_ref()?.keepalive.as_ref()?.rtt()
+    }
+
+    /// Returns the reserved bits of the last message that was read.
+    pub(crate) fn reserved_bits(&self) -> ReservedBits {
+        self.cold.as_ref().map_or(ReservedBits::NONE, |cold| cold.reserved_bits)
+    }
 }
 
 impl Session {
@@ -58,7 +80,7 @@ impl Session {
         let range = self.cursor.payload(frame);
         let (buffer, sender) = self.connection.buffer_and_sender();
         let Some(message) = MessageRef::of_kind(frame.kind(), &buffer[range]) else { return Err(self.refuse_text()) };
-        let around = Around { sender, context: &self.context };
+        let around = Around::new(sender, &self.context, &self.cold);
         Ok(Some(deliver(Arrived::Message(message), around)))
     }
 
@@ -92,6 +114,6 @@ impl Session {
 
     /// Returns the parts that can be used while nothing is borrowed from the buffer.
     pub(crate) fn around(&self) -> Around<'_> {
-        Around { sender: self.connection.sender(), context: &self.context }
+        Around::new(self.connection.sender(), &self.context, &self.cold)
     }
 }

@@ -94,7 +94,7 @@ impl IdleSession {
     /// Returns what a call for a message can use.
     #[inline]
     pub(crate) fn around(&self) -> Around<'_> {
-        Around { sender: self.connection.sender(), context: &self.context }
+        Around::new(self.connection.sender(), &self.context, &self.cold)
     }
 
     /// Returns the session, whose reads return pings and pongs.

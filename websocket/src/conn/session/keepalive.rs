@@ -113,7 +113,7 @@ impl Session {
 
     /// Returns the time between the last answered ping of the keepalive and its pong.
     pub(crate) fn rtt(&self) -> Option<Duration> {
-        lock(&self.keepalive()?.0.state).rtt
+        self.keepalive()?.rtt()
     }
 
     /// Takes a pong that answers a ping of the keepalive; false for any other.
@@ -144,6 +144,11 @@ impl Session {
 }
 
 impl Keepalive {
+    /// Returns the time between the last answered ping and its pong.
+    pub(super) fn rtt(&self) -> Option<Duration> {
+        lock(&self.0.state).rtt
+    }
+
     fn start(config: KeepaliveConfig, queue: ControlQueue<'_>, close_timeout: Duration) -> Self {
         let (sender, role) = (queue.bytes(), queue.role());
         let now = sender.timer().now();

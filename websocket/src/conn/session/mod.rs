@@ -183,6 +183,13 @@ impl Session {
         self.context.attachments.as_deref()
     }
 
+    /// Gives the session attachments, unless it has some.
+    pub(crate) fn attach(&mut self, attachments: Arc<Attachments>) {
+        if self.context.attachments.is_none() {
+            self.context = self.context.with_attachments(attachments);
+        }
+    }
+
     pub(crate) fn attachments_mut(&mut self) -> &Attachments {
         ConnContext::attachments_of(&mut self.context)
     }
@@ -198,6 +205,12 @@ impl Session {
 
     pub(crate) fn peer_close(&self) -> Option<&CloseFrame> {
         self.cold.as_ref()?.peer_close.as_ref()
+    }
+
+    /// See [`WebSocket::allow_reserved_bits`](crate::WebSocket::allow_reserved_bits).
+    pub(crate) fn allow_reserved_bits(&mut self, bits: ReservedBits) {
+        let rules = self.protocol.frame_rules_mut();
+        rules.message_bits = rules.message_bits | bits;
     }
 
     /// Returns the reserved bits of the last message that was read.

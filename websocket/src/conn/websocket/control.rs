@@ -46,8 +46,7 @@ impl WebSocket {
     /// [`WebSocketConfig::reserved_bits`](crate::WebSocketConfig::reserved_bits): for an extension that this connection
     /// negotiated.
     pub fn allow_reserved_bits(&mut self, bits: ReservedBits) {
-        let rules = self.session_mut().protocol.frame_rules_mut();
-        rules.message_bits = rules.message_bits | bits;
+        self.session_mut().allow_reserved_bits(bits);
     }
 
     /// Returns the reserved bits of the last message that was read, for its extension. They are cleared when the next

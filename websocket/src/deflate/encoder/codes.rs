@@ -16,112 +16,135 @@ pub(super) const END_OF_BLOCK: usize = 256;
 /// The number of symbols for literals, the end of a block, and lengths.
 pub(super) const LITERAL_SYMBOLS: usize = 286;
 
-/// The number of symbols for distances.
-pub(super) const DISTANCE_SYMBOLS: usize = 30;
+/// The number of symbols for distances. No distance has the last two.
+pub(super) const DISTANCE_SYMBOLS: usize = 32;
 
-/// The extra bits of the symbols for lengths, but the last.
-const LENGTH_EXTRA_BITS: [u8; 28] =
-    [0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3, 4, 4, 4, 4, 5, 5, 5, 5];
+/// The symbol for a distance that takes no bits: that of a literal.
+pub(super) const NO_DISTANCE: usize = 30;
 
-/// Bits as they are sent: the first is the lowest.
+/// The number of symbols for lengths, but the last.
+const LENGTH_SYMBOLS: usize = 28;
+
+/// How many extra bits each symbol of literals and lengths has.
+pub(super) static LITERAL_EXTRA_LENS: [u8; LITERAL_SYMBOLS] = literal_extra_lens();
+
+/// How many extra bits each symbol of distances has.
+pub(super) static DISTANCE_EXTRA_LENS: [u8; DISTANCE_SYMBOLS] = distance_extra_lens();
+
+/// A code, and how many extra bits follow it. The first bit to be sent is the lowest.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Code {
-    pub(super) bits: u32,
-    pub(super) len: u32,
+    pub(super) bits: u16,
+    /// 0 for a symbol that has no code.
+    pub(super) len: u8,
+    pub(super) extra_len: u8,
+}
+
+impl Code {
+    /// Returns the code whose first bit is the highest of `len`.
+    #[inline(always)]
+    pub(super) const fn new(bits: u16, len: u8, extra_len: u8) -> Self {
+        Self { bits: bits.reverse_bits() >> (16 - len), len, extra_len }
+    }
+
+    /// Returns the bits with the extra bits, and the number of both.
+    #[inline(always)]
+    pub(super) fn with_extra(self, extra: u32) -> (u64, u32) {
+        (u64::from(self.bits) | u64::from(extra) << self.len, u32::from(self.len) + u32::from(self.extra_len))
+    }
 }
 
 /// A symbol and the bits that follow its code.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Symbol {
-    pub(super) number: usize,
-    pub(super) extra: Code,
+    pub(super) number: u16,
+    pub(super) extra: u16,
+    pub(super) extra_len: u8,
 }
 
 const LENGTHS: [Symbol; 256] = lengths();
-static LENGTH_SYMBOLS: [Symbol; 256] = LENGTHS;
+static LENGTHS_TABLE: [Symbol; 256] = LENGTHS;
 
-/// The fixed code of each literal, and of the end of a block.
+/// The fixed codes of literals, the end of a block and lengths.
 pub(super) static FIXED_LITERALS: [Code; LITERAL_SYMBOLS] = FIXED;
 const FIXED: [Code; LITERAL_SYMBOLS] = fixed_literals();
 
-/// The fixed code of each length with its extra bits.
+/// The fixed codes of distances.
+pub(super) static FIXED_DISTANCES: [Code; DISTANCE_SYMBOLS] = fixed_distances();
+
+/// The fixed code of each length joined with its extra bits.
 static FIXED_LENGTHS: [Code; 256] = fixed_lengths();
 
 /// The length of each fixed code for a distance.
-const FIXED_DISTANCE_LEN: u32 = 5;
+const FIXED_DISTANCE_LEN: u8 = 5;
 
 /// Returns the symbol of a match's length.
-#[inline]
+#[inline(always)]
 pub(super) fn length_symbol(match_bytes: usize) -> Symbol {
-    LENGTH_SYMBOLS[(match_bytes - LENGTH_MIN) & 0xFF]
+    LENGTHS_TABLE[(match_bytes - LENGTH_MIN) & 0xFF]
 }
 
 /// Returns the symbol of a match's distance.
-#[inline]
+#[inline(always)]
 pub(super) fn distance_symbol(distance: usize) -> Symbol {
     let before = distance as u32 - 1;
     if before < 4 {
-        return Symbol { number: before as usize, extra: Code { bits: 0, len: 0 } };
+        return Symbol { number: before as u16, extra: 0, extra_len: 0 };
     }
     let len = 30 - before.leading_zeros();
-    let number = (2 * len + (before >> len)) as usize;
-    Symbol { number, extra: Code { bits: before & ((1 << len) - 1), len } }
+    let number = 2 * len + (before >> len);
+    Symbol { number: number as u16, extra: (before & ((1 << len) - 1)) as u16, extra_len: len as u8 }
 }
 
-/// Returns the fixed codes of a match, with all extra bits: up to 31 bits.
-#[inline]
-pub(super) fn fixed_match(match_bytes: usize, distance: usize) -> Code {
+/// Returns the fixed codes of a match with all extra bits, and their number, up to 31.
+#[inline(always)]
+pub(super) fn fixed_match(match_bytes: usize, distance: usize) -> (u64, u32) {
     let length = FIXED_LENGTHS[(match_bytes - LENGTH_MIN) & 0xFF];
-    let Symbol { number, extra } = distance_symbol(distance);
-    let distance = (number as u32).reverse_bits() >> (32 - FIXED_DISTANCE_LEN) | extra.bits << FIXED_DISTANCE_LEN;
-    Code { bits: length.bits | distance << length.len, len: length.len + FIXED_DISTANCE_LEN + extra.len }
-}
-
-/// Returns the codes of the given lengths (RFC 1951 section 3.2.2). `counts` is how many of them have each length.
-/// Symbols of length 0 have no code.
-pub(super) const fn codes_of_lengths<const SYMBOLS: usize>(
-    lens: &[u8; SYMBOLS],
-    counts: &[u32; CODE_LEN_MAX + 1],
-) -> [Code; SYMBOLS] {
-    let mut next = [0_u32; CODE_LEN_MAX + 1];
-    let mut len = 2;
-    while len <= CODE_LEN_MAX {
-        next[len] = (next[len - 1] + counts[len - 1]) << 1;
-        len += 1;
-    }
-    let mut codes = [Code { bits: 0, len: 0 }; SYMBOLS];
-    let mut symbol = 0;
-    while symbol < SYMBOLS {
-        let len = lens[symbol] as u32;
-        if len > 0 {
-            codes[symbol] = Code { bits: next[len as usize].reverse_bits() >> (32 - len), len };
-            next[len as usize] += 1;
-        }
-        symbol += 1;
-    }
-    codes
+    let Symbol { number, extra, .. } = distance_symbol(distance);
+    let (bits, len) = FIXED_DISTANCES[usize::from(number) % DISTANCE_SYMBOLS].with_extra(extra.into());
+    (u64::from(length.bits) | bits << length.len, u32::from(length.len) + len)
 }
 
 /// Returns the bits of all literals, lengths and distances with the fixed codes, without extra bits.
-pub(super) fn fixed_bits(literals: &[u32; LITERAL_SYMBOLS], distances: &[u32; DISTANCE_SYMBOLS]) -> u32 {
-    let sum = |frequencies: &[u32]| frequencies.iter().sum::<u32>();
+pub(super) fn fixed_bits(literals: &[u16; LITERAL_SYMBOLS], distances: &[u16; DISTANCE_SYMBOLS]) -> u32 {
+    let sum = |frequencies: &[u16]| frequencies.iter().map(|frequency| u32::from(*frequency)).sum::<u32>();
     sum(&literals[..144]) * 8
         + sum(&literals[144..256]) * 9
         + sum(&literals[256..280]) * 7
         + sum(&literals[280..]) * 8
-        + sum(distances) * FIXED_DISTANCE_LEN
+        + sum(distances) * u32::from(FIXED_DISTANCE_LEN)
+}
+
+const fn literal_extra_lens() -> [u8; LITERAL_SYMBOLS] {
+    let mut lens = [0; LITERAL_SYMBOLS];
+    let mut number = 8;
+    while number < LENGTH_SYMBOLS {
+        lens[END_OF_BLOCK + 1 + number] = number as u8 / 4 - 1;
+        number += 1;
+    }
+    lens
+}
+
+const fn distance_extra_lens() -> [u8; DISTANCE_SYMBOLS] {
+    let mut lens = [0; DISTANCE_SYMBOLS];
+    let mut number = 4;
+    while number < NO_DISTANCE {
+        lens[number] = number as u8 / 2 - 1;
+        number += 1;
+    }
+    lens
 }
 
 const fn lengths() -> [Symbol; 256] {
-    let mut symbols = [Symbol { number: 285, extra: Code { bits: 0, len: 0 } }; 256];
-    let (mut number, mut length) = (0, 0);
-    while number < LENGTH_EXTRA_BITS.len() {
-        let len = LENGTH_EXTRA_BITS[number] as u32;
-        let mut bits = 0;
-        // The longest match has a symbol to itself.
-        while bits < 1 << len && length < 255 {
-            symbols[length] = Symbol { number: END_OF_BLOCK + 1 + number, extra: Code { bits, len } };
-            (bits, length) = (bits + 1, length + 1);
+    // The longest match has the last symbol to itself.
+    let mut symbols = [Symbol { number: 285, extra: 0, extra_len: 0 }; 256];
+    let lens = literal_extra_lens();
+    let (mut number, mut length) = (END_OF_BLOCK + 1, 0);
+    while number < LITERAL_SYMBOLS - 1 {
+        let mut extra = 0;
+        while extra < 1 << lens[number] && length < 255 {
+            symbols[length] = Symbol { number: number as u16, extra, extra_len: lens[number] };
+            (extra, length) = (extra + 1, length + 1);
         }
         number += 1;
     }
@@ -129,32 +152,40 @@ const fn lengths() -> [Symbol; 256] {
 }
 
 const fn fixed_literals() -> [Code; LITERAL_SYMBOLS] {
-    // There are two more codes, without a meaning.
-    let mut lens = [8; 288];
-    let mut symbol = 144;
-    while symbol < 280 {
-        lens[symbol] = if symbol < 256 { 9 } else { 7 };
-        symbol += 1;
-    }
-    let mut counts = [0; CODE_LEN_MAX + 1];
-    (counts[7], counts[8], counts[9]) = (24, 152, 112);
-    let codes = codes_of_lengths(&lens, &counts);
-    let mut literals = [Code { bits: 0, len: 0 }; LITERAL_SYMBOLS];
-    symbol = 0;
+    let mut codes = [Code { bits: 0, len: 0, extra_len: 0 }; LITERAL_SYMBOLS];
+    let extra_lens = literal_extra_lens();
+    let mut symbol = 0;
     while symbol < LITERAL_SYMBOLS {
-        literals[symbol] = codes[symbol];
+        let (first, bits, len) = match symbol {
+            0..144 => (0, 0b0011_0000, 8),
+            144..256 => (144, 0b1_1001_0000, 9),
+            256..280 => (256, 0, 7),
+            _ => (280, 0b1100_0000, 8),
+        };
+        codes[symbol] = Code::new(bits + (symbol - first) as u16, len, extra_lens[symbol]);
         symbol += 1;
     }
-    literals
+    codes
+}
+
+const fn fixed_distances() -> [Code; DISTANCE_SYMBOLS] {
+    let mut codes = [Code { bits: 0, len: 0, extra_len: 0 }; DISTANCE_SYMBOLS];
+    let extra_lens = distance_extra_lens();
+    let mut symbol = 0;
+    while symbol < NO_DISTANCE {
+        codes[symbol] = Code::new(symbol as u16, FIXED_DISTANCE_LEN, extra_lens[symbol]);
+        symbol += 1;
+    }
+    codes
 }
 
 const fn fixed_lengths() -> [Code; 256] {
-    let mut codes = [Code { bits: 0, len: 0 }; 256];
+    let mut codes = [Code { bits: 0, len: 0, extra_len: 0 }; 256];
     let mut length = 0;
     while length < 256 {
-        let Symbol { number, extra } = LENGTHS[length];
-        let code = FIXED[number];
-        codes[length] = Code { bits: code.bits | extra.bits << code.len, len: code.len + extra.len };
+        let Symbol { number, extra, extra_len } = LENGTHS[length];
+        let Code { bits, len, .. } = FIXED[number as usize];
+        codes[length] = Code { bits: bits | extra << len, len: len + extra_len, extra_len: 0 };
         length += 1;
     }
     codes
@@ -167,8 +198,9 @@ mod tests {
     #[test]
     fn symbols_are_those_of_the_tables_in_the_rfc() {
         let length = |bytes| {
-            let Symbol { number, extra } = length_symbol(bytes);
-            (number, extra.len, extra.bits)
+            let Symbol { number, extra, extra_len } = length_symbol(bytes);
+            assert_eq!(extra_len, LITERAL_EXTRA_LENS[usize::from(number)]);
+            (number, extra_len, extra)
         };
         assert_eq!(length(3), (257, 0, 0));
         assert_eq!(length(10), (264, 0, 0));
@@ -178,8 +210,9 @@ mod tests {
         assert_eq!(length(257), (284, 5, 30));
         assert_eq!(length(258), (285, 0, 0));
         let distance = |distance| {
-            let Symbol { number, extra } = distance_symbol(distance);
-            (number, extra.len, extra.bits)
+            let Symbol { number, extra, extra_len } = distance_symbol(distance);
+            assert_eq!(extra_len, DISTANCE_EXTRA_LENS[usize::from(number)]);
+            (number, extra_len, extra)
         };
         assert_eq!(distance(1), (0, 0, 0));
         assert_eq!(distance(4), (3, 0, 0));
@@ -194,7 +227,7 @@ mod tests {
     fn fixed_codes_are_those_of_the_rfc() {
         let sent = |symbol: usize| {
             let code = FIXED_LITERALS[symbol];
-            (code.bits.reverse_bits() >> (32 - code.len), code.len)
+            (code.bits.reverse_bits() >> (16 - code.len), code.len)
         };
         assert_eq!(sent(0), (0b0011_0000, 8));
         assert_eq!(sent(143), (0b1011_1111, 8));
@@ -202,7 +235,7 @@ mod tests {
         assert_eq!(sent(256), (0, 7));
         assert_eq!(sent(280), (0b1100_0000, 8));
         // Length 11 is symbol 265 with one extra bit, distance 6 symbol 4 with one: from the top 1, 00100, 0, 1001000.
-        let code = fixed_match(11, 6);
-        assert_eq!((code.bits, code.len), (0b10_0100_0100_1000, 14));
+        assert_eq!(fixed_match(11, 6), (0b10_0100_0100_1000, 14));
+        assert_eq!(FIXED_DISTANCES[NO_DISTANCE], Code::default());
     }
 }

@@ -4,13 +4,14 @@
 //! for blocks of 64 KiB. Here the cost of beginning is in proportion to the message, what is needed only while a
 //! message is compressed belongs to the thread, and a context is the window and the tables that find matches in it.
 //!
-//! `window` holds the earlier bytes, `parse` divides payload into literals and matches, `block` writes them with
-//! `huffman`'s codes. What is written depends on the payload and the context alone, so that sizes tell nothing of other
-//! connections' messages.
+//! `window` holds the earlier bytes, `parse` divides payload into literals and matches, `block` writes them with the
+//! codes that `huffman` finds and `header` sends. What is written depends on the payload and the context alone, so that
+//! sizes tell nothing of other connections' messages.
 
 mod bits;
 mod block;
 mod codes;
+mod header;
 mod huffman;
 mod parse;
 #[cfg(all(test, not(miri)))]
@@ -69,11 +70,11 @@ impl Method {
             2 => (4, 16, 0),
             3 => (12, 32, 0),
             4 => (32, 64, 8),
-            5 => (48, 64, 16),
+            5 => (32, 64, 16),
             7 => (128, 128, 64),
             8 => (512, 258, 258),
             9.. => (2048, 258, 258),
-            _ => (64, 128, 32),
+            _ => (40, 128, 16),
         };
         Self::Search(Effort { steps, nice_bytes, lazy_bytes })
     }
@@ -117,7 +118,7 @@ impl Encoder {
         let mut symbols = SYMBOLS.take().unwrap_or_else(|| Box::new(Symbols::new()));
         let mut writer = BitWriter::new(out, self.open);
         let mut is_open = false;
-        if piece.len() >= PREFETCH_BYTES_MIN && self.method.tables() == Tables::Chains {
+        if piece.len() >= PREFETCH_BYTES_MIN && self.method.tables() != Tables::None {
             self.window.prefetch();
         }
         let pushed = loop {
@@ -153,7 +154,7 @@ impl Encoder {
             }
             Method::Fixed => {
                 if !*is_open {
-                    writer.put(FIXED_BLOCK);
+                    writer.put(FIXED_BLOCK.0, FIXED_BLOCK.1);
                     *is_open = true;
                 }
                 self.window.search(|finder, at| parse::write_fixed(finder, at, stop, writer));
@@ -167,7 +168,8 @@ impl Encoder {
     /// Ends the block that has begun, if any.
     fn end_block(&mut self, is_open: bool, symbols: &mut Symbols, writer: &mut BitWriter<'_>) {
         if is_open {
-            writer.put(FIXED_LITERALS[END_OF_BLOCK]);
+            let (bits, len) = FIXED_LITERALS[END_OF_BLOCK].with_extra(0);
+            writer.put(bits, len);
         }
         if !symbols.is_empty() {
             symbols.write(self.window.end_block(), writer);

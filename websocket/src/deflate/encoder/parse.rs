@@ -2,7 +2,7 @@
 
 use super::bits::BitWriter;
 use super::block::Symbols;
-use super::codes::{self, FIXED_LITERALS, MATCH_BYTES_MAX, MATCH_BYTES_MIN};
+use super::codes::{self, Code, FIXED_LITERALS, MATCH_BYTES_MAX, MATCH_BYTES_MIN};
 use super::window::Finder;
 
 /// How long a search goes on.
@@ -23,37 +23,45 @@ struct Match {
 }
 
 impl Match {
-    const NONE: Self = Self { bytes: MATCH_BYTES_MIN - 1, distance: 0 };
+    const NONE: Self = Self { bytes: 0, distance: 0 };
 }
 
-/// Writes the payload up to `stop` with the fixed codes. Looks at one earlier position for each symbol.
+/// Writes the payload up to `stop` with the fixed codes. Looks at one earlier position for each symbol. Ends with a
+/// whole match, so it can go beyond `stop`.
 pub(super) fn write_fixed(finder: &mut Finder<'_>, mut at: usize, stop: usize, writer: &mut BitWriter<'_>) -> usize {
     let end = finder.bytes.len();
-    while at < stop {
-        if end - at < MATCH_BYTES_MIN {
-            writer.put(FIXED_LITERALS[usize::from(finder.bytes[at])]);
+    let searchable = finder.searchable();
+    while at < stop.min(searchable) {
+        let word = finder.word(at);
+        let earlier = finder.replace_head(at, word);
+        if finder.word(earlier) != word || earlier < finder.lowest(at) {
+            put_literal(finder.bytes[at], writer);
             at += 1;
             continue;
         }
-        let word = finder.word(at);
-        let head = &mut finder.heads[finder.hash(word)];
-        let earlier = usize::from(std::mem::replace(head, at as u16));
-        if earlier >= finder.lowest(at) && finder.word(earlier) == word {
-            let bytes = finder.common_bytes(earlier, at, MATCH_BYTES_MAX.min(end - at));
-            writer.put(codes::fixed_match(bytes, at - earlier));
-            at += bytes;
-            // Records are often alike from the end of a match on.
-            if end - at >= MATCH_BYTES_MIN {
-                let hash = finder.hash(finder.word(at - 2));
-                finder.heads[hash] = (at - 2) as u16;
-            }
-        } else {
-            writer.put(FIXED_LITERALS[(word & 0xFF) as usize]);
-            at += 1;
+        let bytes = finder.common_bytes(earlier, at, MATCH_BYTES_MAX.min(end - at));
+        let (bits, len) = codes::fixed_match(bytes, at - earlier);
+        writer.put(bits, len);
+        // Of the positions in a match two are the most useful: later matches often begin one byte after this one, and
+        // records are often alike from its end on.
+        if at + bytes < searchable {
+            finder.replace_head(at + 1, finder.word(at + 1));
+            finder.replace_head(at + bytes - 2, finder.word(at + bytes - 2));
         }
+        at += bytes;
+    }
+    while at < stop {
+        put_literal(finder.bytes[at], writer);
+        at += 1;
     }
     finder.inserted = at;
     at
+}
+
+#[inline(always)]
+fn put_literal(byte: u8, writer: &mut BitWriter<'_>) {
+    let Code { bits, len, .. } = FIXED_LITERALS[usize::from(byte)];
+    writer.put(bits.into(), len.into());
 }
 
 /// Adds the payload up to `stop` as literals, or less if the symbols become too many.
@@ -74,75 +82,103 @@ pub(super) fn add_matches(
     effort: &Effort,
     symbols: &mut Symbols,
 ) -> usize {
-    // Before the last bytes there is a position for each match.
-    let searchable = (finder.bytes.len() + 1).saturating_sub(MATCH_BYTES_MIN);
+    let searchable = finder.searchable();
     let lazy_effort = Effort { steps: effort.steps / 2, ..*effort };
-    while at < stop && symbols.room() > 0 {
-        if at >= searchable {
-            symbols.add_literal(finder.bytes[at]);
-            at += 1;
-            continue;
-        }
+    while at < stop.min(searchable) && symbols.room() > 0 {
         finder.insert_before(at);
         let earlier = finder.insert(at);
-        let mut found = longest_match(finder, at, earlier, Match::NONE, effort);
-        if found.distance == 0 {
+        // In a short message most positions are the first with their hash.
+        let mut best = if earlier < finder.lowest(at) { Match::NONE } else { first_match(finder, at, earlier, effort) };
+        if best.bytes == 0 {
             symbols.add_literal(finder.bytes[at]);
             at += 1;
             continue;
         }
-        while found.bytes < effort.lazy_bytes && at + 1 < searchable {
+        while best.bytes < effort.lazy_bytes && at + 1 < searchable {
             let earlier = finder.insert(at + 1);
-            let next = longest_match(finder, at + 1, earlier, found, &lazy_effort);
-            if next.bytes <= found.bytes {
+            let longer = longer_match(finder, at + 1, best, earlier, &lazy_effort);
+            if longer.bytes == best.bytes {
                 break;
             }
             symbols.add_literal(finder.bytes[at]);
             at += 1;
-            found = next;
+            best = longer;
         }
-        symbols.add_match(found.bytes, found.distance);
-        at += found.bytes;
+        symbols.add_match(best.bytes, best.distance);
+        at += best.bytes;
+    }
+    if at >= searchable {
+        at = add_literals(finder, at, stop.max(at), symbols);
     }
     at
 }
 
-/// Returns the longest match that begins at `at` and is longer than `best`; otherwise `best`. `earlier` is the last
-/// position with the same hash.
+/// Returns the longest match that begins at `at`, if any. `earlier` is the last position with the same hash.
+fn first_match(finder: &Finder<'_>, at: usize, mut earlier: usize, effort: &Effort) -> Match {
+    let word = finder.word(at);
+    let lowest = finder.lowest(at);
+    for steps in (0..effort.steps).rev() {
+        let before = finder.previous(earlier);
+        if finder.word(earlier) == word {
+            let bytes = finder.common_bytes(earlier, at, MATCH_BYTES_MAX.min(finder.bytes.len() - at));
+            let found = Match { bytes, distance: at - earlier };
+            if bytes >= effort.nice_bytes {
+                return found;
+            }
+            return longer_match(finder, at, found, before, &Effort { steps, ..*effort });
+        }
+        if before < lowest {
+            break;
+        }
+        earlier = before;
+    }
+    Match::NONE
+}
+
+/// Returns the longest match that begins at `at` and is longer than `best`; otherwise `best`. `earlier` is a position
+/// with the same hash. Those behind it have been looked at.
 ///
-/// A match longer than the best so far also has the four bytes that end one byte behind it. So from the first match on
-/// the search goes along the positions of these: they are fewer, because they tell records apart, where the beginnings
-/// of matches are often the same in all records.
+/// A longer match has the same first four bytes, and the same four that end one byte behind `best`. The search goes
+/// along the positions of either, whichever is likely to be rarer: beginnings of records are often alike, and so are
+/// their ends.
 #[inline]
-fn longest_match(finder: &Finder<'_>, at: usize, earlier: usize, mut best: Match, effort: &Effort) -> Match {
+fn longer_match(finder: &Finder<'_>, at: usize, mut best: Match, earlier: usize, effort: &Effort) -> Match {
     let bytes_max = MATCH_BYTES_MAX.min(finder.bytes.len() - at);
-    if best.bytes >= bytes_max {
+    let lowest = finder.lowest(at);
+    if best.bytes >= bytes_max || earlier < lowest {
         return best;
     }
     let first = finder.word(at);
-    let lowest = finder.lowest(at);
-    let mask = finder.previous.len() - 1;
-    let mut offset = best.bytes + 1 - MATCH_BYTES_MIN;
-    let mut last = finder.word(at + offset);
-    let mut candidate = if offset == 0 { earlier } else { usize::from(finder.heads[finder.hash(last)]) };
-    let mut steps = effort.steps;
-    while candidate >= lowest + offset && steps > 0 {
-        steps -= 1;
-        let begin = candidate - offset;
-        if begin < at && finder.word(candidate) == last && finder.word(begin) == first {
+    let (mut last, mut last_offset) = (first, 0);
+    let (mut next, mut offset) = (earlier, 0);
+    let mut is_longer = true;
+    for _ in 0..effort.steps {
+        if is_longer {
+            last_offset = best.bytes + 1 - MATCH_BYTES_MIN;
+            last = finder.word(at + last_offset);
+            // The word whose last position is the earlier one is taken to be the rarer.
+            let last_begin = finder.head(last).saturating_sub(last_offset);
+            if last_begin < next {
+                (next, offset) = (last_begin, last_offset);
+            }
+            is_longer = false;
+        }
+        let begin = next;
+        if begin < lowest {
+            break;
+        }
+        next = finder.previous(begin + offset).saturating_sub(offset);
+        if finder.word(begin + last_offset) == last && finder.word(begin) == first {
             let bytes = finder.common_bytes(begin, at, bytes_max);
+            // The bytes in between can differ.
             if bytes > best.bytes {
                 best = Match { bytes, distance: at - begin };
                 if bytes >= effort.nice_bytes || bytes == bytes_max {
                     break;
                 }
-                offset = bytes + 1 - MATCH_BYTES_MIN;
-                last = finder.word(at + offset);
-                candidate = usize::from(finder.heads[finder.hash(last)]);
-                continue;
+                is_longer = true;
             }
         }
-        candidate = usize::from(finder.previous[candidate & mask]);
     }
     best
 }

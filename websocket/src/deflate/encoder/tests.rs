@@ -196,9 +196,33 @@ fn a_repetition_is_found_as_far_back_as_the_window_reaches() {
             for level in [1, 6, 9] {
                 let mut encoder = Encoder::new(level, window_bits);
                 whole(&mut encoder, &random.noise(50_000));
-                whole(&mut encoder, &[&repeated[..], &random.noise(distance - 200)].concat());
+                // At level 1 a few thousand other words take the places of the first ones in the table.
+                let between = if level == 1 { vec![0; distance - 200] } else { random.noise(distance - 200) };
+                whole(&mut encoder, &[&repeated[..], &between].concat());
                 assert_eq!(whole(&mut encoder, &repeated).len() < 50, is_found, "level {level}, {distance} bytes back");
             }
+        }
+    }
+}
+
+/// Of a match with a rare beginning or a rare end, the other is at more positions than a search looks at.
+#[test]
+fn a_match_is_found_by_whatever_is_rare_in_it() {
+    let mut random = Random(6);
+    let [beginning, common, end] = [8, 24, 8].map(|len| random.noise(len));
+    let decoys = |random: &mut Random| (0..100).flat_map(|_| [&common[..], &random.noise(4)].concat()).collect();
+    for level in 3..=8 {
+        let by_beginning = [&beginning[..], &common, &end].concat();
+        let others: Vec<u8> = decoys(&mut random);
+        // The last and shorter match ends within what is common.
+        let history = [&by_beginning[..], &others, &beginning, &common[..12]].concat();
+        let by_end = [&common[..], &end].concat();
+        for (history, message) in [(history, by_beginning), ([&by_end[..], &others].concat(), by_end)] {
+            let mut encoder = Encoder::new(level, 15);
+            whole(&mut encoder, &history);
+            let deflated = whole(&mut encoder, &message);
+            // Two matches take at least a byte more than one.
+            assert!(deflated.len() < 7, "level {level}: {} bytes", deflated.len());
         }
     }
 }

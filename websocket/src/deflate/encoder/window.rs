@@ -1,6 +1,7 @@
 //! The earlier bytes that matches refer to, and the tables that find them.
 
 use std::hint::black_box;
+use std::mem;
 
 use super::codes::{MATCH_BYTES_MAX, MATCH_BYTES_MIN};
 
@@ -13,8 +14,14 @@ pub(super) const LOOKAHEAD_BYTES: usize = MATCH_BYTES_MAX + MATCH_BYTES_MIN;
 /// The fewest bits of a hash.
 const HASH_BITS_MIN: u32 = 8;
 
-/// The entries of a table in a line of the processor's cache.
-const LINE_ENTRIES: usize = 64 / size_of::<u16>();
+/// The bytes in a line of the processor's cache.
+const LINE_BYTES: usize = 64;
+
+/// The entries of a table in a line.
+const LINE_ENTRIES: usize = LINE_BYTES / size_of::<u16>();
+
+/// The last bytes before a message that are read in order first: most matches refer to these.
+const PREFETCHED_BYTES: usize = 4 << 10;
 
 /// Position 0 stands for no position, so none is used.
 const FIRST: usize = 1;
@@ -57,8 +64,8 @@ pub(super) struct Window {
 pub(super) struct Finder<'w> {
     /// All bytes up to the end of the input.
     pub(super) bytes: &'w [u8],
-    pub(super) heads: &'w mut [u16],
-    pub(super) previous: &'w mut [u16],
+    heads: &'w mut [u16],
+    previous: &'w mut [u16],
     hash_shift: u32,
     distance_max: usize,
     pub(super) inserted: usize,
@@ -70,7 +77,7 @@ impl Window {
         let half = window.max(HALF_BYTES_MIN);
         // A full half moves when less than a match fits behind it.
         let distance_max = if window < half { window - 1 } else { window - LOOKAHEAD_BYTES };
-        let hash_bits = if tables == Tables::None { 0 } else { Self::hash_bits_max(bits) };
+        let hash_bits = Self::hash_bits_max(bits, tables);
         Self {
             bytes: vec![0; 2 * half].into(),
             heads: vec![0; 1 << hash_bits].into(),
@@ -84,20 +91,22 @@ impl Window {
         }
     }
 
-    const fn hash_bits_max(bits: u8) -> u32 {
-        bits as u32 - 1
+    /// Returns the bits of a hash for long payloads.
+    const fn hash_bits_max(bits: u8, tables: Tables) -> u32 {
+        match tables {
+            Tables::None => 0,
+            // Few positions of a large window are in the table.
+            Tables::Heads if bits == 15 => 13,
+            Tables::Heads | Tables::Chains => bits as u32 - 1,
+        }
     }
 
     /// Returns the bytes of heap that a window holds.
     pub(super) const fn held_bytes(bits: u8, tables: Tables) -> usize {
         let window = 1_usize << bits;
         let bytes = if window < HALF_BYTES_MIN { 2 * HALF_BYTES_MIN } else { 2 * window };
-        bytes
-            + match tables {
-                Tables::None => 2,
-                Tables::Heads => 2 << Self::hash_bits_max(bits),
-                Tables::Chains => (2 << Self::hash_bits_max(bits)) + 2 * window,
-            }
+        let chains = if matches!(tables, Tables::Chains) { window } else { 0 };
+        bytes + size_of::<u16>() * ((1 << Self::hash_bits_max(bits, tables)) + chains)
     }
 
     /// Forgets everything. The tables fit a payload of `payload_bytes`, so a short one costs little to begin.
@@ -153,18 +162,20 @@ impl Window {
 
     /// Ends the block at the cursor. Returns its payload, if that is still here.
     pub(super) fn end_block(&mut self) -> Option<&[u8]> {
-        let begin = std::mem::replace(&mut self.block, self.cursor);
+        let begin = mem::replace(&mut self.block, self.cursor);
         (begin >= FIRST).then(|| &self.bytes[begin..self.cursor])
     }
 
-    /// Brings the tables into the processor's cache. A search reads them in an order that the processor cannot foresee,
-    /// so it would wait for each line of a context that has not been used for a while.
+    /// Brings the tables and the last history into the processor's cache. A search reads them in an order that the
+    /// processor cannot foresee, so it would wait for each line of a context that has not been used for a while.
     pub(super) fn prefetch(&self) {
         let used = self.previous.len().min(self.inserted);
         // Nothing is in the tables at the beginning of a payload.
         if self.inserted > FIRST {
-            let lines = self.heads.chunks(LINE_ENTRIES).chain(self.previous[..used].chunks(LINE_ENTRIES));
-            black_box(lines.fold(0_u16, |sum, line| sum.wrapping_add(line[0])));
+            let tables = self.heads.chunks(LINE_ENTRIES).chain(self.previous[..used].chunks(LINE_ENTRIES));
+            black_box(tables.fold(0_u16, |sum, line| sum.wrapping_add(line[0])));
+            let history = self.bytes[self.cursor.saturating_sub(PREFETCHED_BYTES)..self.cursor].chunks(LINE_BYTES);
+            black_box(history.fold(0_u8, |sum, line| sum.wrapping_add(line[0])));
         }
     }
 
@@ -192,8 +203,33 @@ impl Finder<'_> {
     }
 
     #[inline(always)]
-    pub(super) fn hash(&self, word: u32) -> usize {
+    fn hash(&self, word: u32) -> usize {
         (word.wrapping_mul(0x9E37_79B1) >> self.hash_shift) as usize
+    }
+
+    /// Returns the first position without four bytes, at which no match begins.
+    #[inline(always)]
+    pub(super) fn searchable(&self) -> usize {
+        (self.bytes.len() + 1).saturating_sub(MATCH_BYTES_MIN)
+    }
+
+    /// Makes `at`, where `word` is, the last position with its hash. Returns the one before, or 0.
+    #[inline(always)]
+    pub(super) fn replace_head(&mut self, at: usize, word: u32) -> usize {
+        let hash = self.hash(word);
+        usize::from(mem::replace(&mut self.heads[hash], at as u16))
+    }
+
+    /// Returns the last position of `word`'s hash, or 0.
+    #[inline(always)]
+    pub(super) fn head(&self, word: u32) -> usize {
+        usize::from(self.heads[self.hash(word)])
+    }
+
+    /// Returns the position before `at` with the same hash, or 0.
+    #[inline(always)]
+    pub(super) fn previous(&self, at: usize) -> usize {
+        usize::from(self.previous[at & (self.previous.len() - 1)])
     }
 
     /// Returns the first position that a match at `at` can refer to.
@@ -205,7 +241,7 @@ impl Finder<'_> {
     /// Puts all positions before `at` into the tables, as far as their four bytes are here.
     #[inline]
     pub(super) fn insert_before(&mut self, at: usize) {
-        let end = at.min((self.bytes.len() + 1).saturating_sub(MATCH_BYTES_MIN));
+        let end = at.min(self.searchable());
         if self.inserted < end {
             let words = self.bytes[self.inserted..end + MATCH_BYTES_MIN - 1].windows(MATCH_BYTES_MIN);
             for (at, word) in (self.inserted..).zip(words) {
@@ -224,11 +260,10 @@ impl Finder<'_> {
 
     #[inline(always)]
     fn insert_word(&mut self, at: usize, word: u32) -> usize {
-        let hash = self.hash(word);
-        let before = std::mem::replace(&mut self.heads[hash], at as u16);
+        let before = self.replace_head(at, word);
         let index = at & (self.previous.len() - 1);
-        self.previous[index] = before;
-        usize::from(before)
+        self.previous[index] = before as u16;
+        before
     }
 
     /// Returns how many bytes are equal at two positions, up to `max`, which stays within the input.
