@@ -1,5 +1,6 @@
-//! A worker's time: the clock in ticks, the timer wheel and the entries of sleeping tasks.
+//! A worker's time: the clock in ticks, ticks in 32 bits, the timer wheel and the entries of sleeping tasks.
 
+pub(crate) mod near_tick;
 #[cfg(feature = "testing")]
 pub(crate) mod simulated;
 pub(crate) mod sleep_entry;

@@ -3,7 +3,6 @@
 
 use std::time::{Duration, Instant};
 
-use crate::clock::NEVER;
 use crate::connection::Connection;
 
 /// # Deadlines and timeouts
@@ -17,8 +16,7 @@ impl Connection {
     /// [`ReceiveError::Deadline`](crate::ReceiveError::Deadline) while nothing is buffered. The connection stays
     /// usable; `None` waits without limit. A deadline in the past makes reads fail at once when nothing is buffered.
     pub fn set_read_deadline(&self, deadline: Option<Instant>) {
-        let shared = self.shared();
-        shared.set_read_deadline(deadline.map_or(NEVER, |d| shared.worker().clock.tick_of(d)));
+        self.sender().set_read_deadline(deadline);
     }
 
     /// Sets the read deadline to `duration` from now. It does not move when bytes arrive: call this again to renew it.
@@ -41,7 +39,8 @@ impl Connection {
     ///
     /// A slow peer is not a dead one: the kernel is asked for acknowledged bytes, and only when a send takes longer
     /// than a quarter of `timeout`. On Unix-domain sockets and on systems other than Linux the kernel does not report
-    /// this; progress is then noticed only when it has taken a whole batch of queued bytes (under 512 KiB).
+    /// this; progress is then noticed only when it has taken a whole batch of queued bytes (under 512 KiB). A timeout
+    /// above 365 days is as `None`.
     pub fn set_write_timeout(&self, timeout: Option<Duration>) {
         self.shared().set_stall(timeout);
     }
@@ -49,7 +48,7 @@ impl Connection {
     /// Sets the idle timeout: the connection is reset with
     /// [`CloseCause::IdleTimeout`](crate::CloseCause::IdleTimeout) when nothing is received for `timeout`, counted from
     /// this call at first. Time during which receiving is paused for backpressure counts as activity, and the peer's
-    /// end of stream ends the timeout.
+    /// end of stream ends the timeout. A timeout above 365 days is as `None`.
     pub fn set_idle_timeout(&self, timeout: Option<Duration>) {
         self.shared().set_idle(timeout);
     }

@@ -57,7 +57,7 @@ impl ByteSender {
     }
 
     fn poll_exclusive(&self, cx: &mut Context<'_>) -> Poll<Result<ExclusiveSender, SendError>> {
-        let mut outbound = self.shared.outbound.lock();
+        let mut outbound = self.shared.lock_outbound();
         if outbound.begin_exclusive(Some(cx.waker()))? {
             return Poll::Ready(Ok(ExclusiveSender { sender: self.clone(), task: id_of(cx.waker()) }));
         }
@@ -93,7 +93,7 @@ impl ExclusiveSender {
         let task = id_of(waker);
         if self.task != task {
             self.task = task;
-            self.sender.shared.outbound.lock().pass_exclusive(waker);
+            self.sender.shared.lock_outbound().pass_exclusive(waker);
         }
     }
 
@@ -132,7 +132,7 @@ impl ExclusiveSender {
 
 impl Drop for ExclusiveSender {
     fn drop(&mut self) {
-        let (schedule, waiting) = self.sender.shared.outbound.lock().end_exclusive();
+        let (schedule, waiting) = self.sender.shared.lock_outbound().end_exclusive();
         self.sender.shared.notify(schedule);
         waiting.into_iter().for_each(Waker::wake);
     }

@@ -107,7 +107,7 @@ impl Connection {
     /// Gives the memory to the worker, if nothing has arrived and the connection is held. Asks for a hold otherwise.
     fn give(&mut self, cx: &Context<'_>, memory: &mut Vec<u8>, filling: &mut Filling, bytes_max: usize) -> bool {
         let shared = &self.sender.shared;
-        let mut inbound = shared.inbound.lock();
+        let mut inbound = shared.lock_inbound();
         if !inbound.is_empty() || is_read_overdue(shared) {
             return false;
         }

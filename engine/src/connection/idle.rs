@@ -33,12 +33,12 @@ impl Drop for HandlerEnd {
     fn drop(&mut self) {
         let shared = &self.0.shared;
         let unread = {
-            let mut inbound = shared.inbound.lock();
+            let mut inbound = shared.lock_inbound();
             shared.end_reading();
             inbound.discard()
         };
         drop(unread);
-        shared.outbound.lock().expect_end();
+        shared.lock_outbound().expect_end();
         shared.post(Command::Close(shared.key, CloseMode::Orderly));
     }
 }
@@ -76,7 +76,7 @@ impl IdleConnection {
         if shared.is_endpoint() && shared.is_reader_parked() && !is_read_overdue(shared) {
             return Poll::Pending;
         }
-        let mut inbound = shared.inbound.lock();
+        let mut inbound = shared.lock_inbound();
         let Some(chunk) = inbound.pop() else {
             if inbound.end() != End::Open || is_read_overdue(shared) {
                 return Poll::Ready(None);

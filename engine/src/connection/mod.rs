@@ -143,7 +143,7 @@ impl Connection {
             return Poll::Pending;
         }
         let turn_chunks = shared.turn_chunks.load(Ordering::Relaxed);
-        let mut inbound = shared.inbound.lock();
+        let mut inbound = shared.lock_inbound();
         if turn_chunks == TURN_CHUNKS_MAX && !inbound.is_empty() {
             shared.turn_chunks.store(0, Ordering::Relaxed);
             drop(inbound);
@@ -323,7 +323,7 @@ impl Connection {
     /// [`poll_receive`](Self::poll_receive).
     pub fn poll_draining(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let shared = &self.sender.shared;
-        let mut inbound = shared.inbound.lock();
+        let mut inbound = shared.lock_inbound();
         // A failed connection gets no further notification.
         if self.is_draining() || matches!(inbound.end(), End::Failed(_)) {
             return Poll::Ready(());
@@ -349,10 +349,10 @@ impl Connection {
         if shared.is_reader_parked_in(cx.waker()) {
             return Poll::Pending;
         }
-        if shared.is_finished() && shared.outbound.lock().is_closed() {
+        if shared.is_finished() && shared.lock_outbound().is_closed() {
             return Poll::Ready(());
         }
-        let mut inbound = shared.inbound.lock();
+        let mut inbound = shared.lock_inbound();
         let ended = if at_fin { inbound.has_peer_ended() } else { matches!(inbound.end(), End::Failed(_)) };
         if ended {
             return Poll::Ready(());
@@ -395,7 +395,7 @@ impl Connection {
     /// Default: no limit except the deadline of the shutdown.
     pub fn set_farewell_timeout(&self, timeout: Duration) {
         let seconds = timeout.as_millis().div_ceil(1000).clamp(1, 255) as u8;
-        self.shared().outbound.lock().set_farewell_seconds(seconds);
+        self.shared().lock_outbound().set_farewell_seconds(seconds);
     }
 
     /// Returns the timer of this connection's worker, for sleeps in its handler.
@@ -413,29 +413,29 @@ impl Connection {
 impl Connection {
     /// Returns the number of bytes received and not yet read by the handler.
     pub fn inbound_bytes(&self) -> usize {
-        self.shared().inbound.lock().bytes() as usize + self.unread.as_ref().map_or(0, |chunk| chunk.len())
+        self.shared().lock_inbound().bytes() as usize + self.unread.as_ref().map_or(0, |chunk| chunk.len())
     }
 
     /// Returns the number of bytes received since the accept, read or not, modulo 2^32. With TLS these are the bytes of
     /// records, complete or not. Compare two calls to see whether the peer sent anything in between.
     pub fn received_bytes_total(&self) -> u32 {
-        self.shared().inbound.lock().received()
+        self.shared().lock_inbound().received()
     }
 
     /// Returns whether receiving is paused because the inbound buffer reached its high mark
     /// ([`InboundConfig`](crate::InboundConfig)). The worker can change it at any time.
     pub fn is_paused(&self) -> bool {
-        self.shared().inbound.lock().is_paused()
+        self.shared().lock_inbound().is_paused()
     }
 
     /// Returns how often receiving was paused since the accept, at most `u32::MAX`.
     pub fn pauses_total(&self) -> u32 {
-        self.shared().inbound.lock().pauses()
+        self.shared().lock_inbound().pauses()
     }
 }
 
 pub(super) fn is_read_overdue(shared: &ConnShared) -> bool {
-    shared.deadlines.read.load(Ordering::Relaxed) <= shared.worker().clock.settled()
+    shared.deadlines.is_read_overdue(&shared.worker().clock)
 }
 
 impl fmt::Debug for Connection {

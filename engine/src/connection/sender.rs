@@ -115,7 +115,7 @@ impl ByteSender {
         &self,
         put: impl FnOnce(&mut Outbound, &OutboundMarks) -> Result<Schedule, SendError>,
     ) -> Result<(), SendError> {
-        let schedule = put(&mut self.shared.outbound.lock(), &self.shared.worker().outbound)?;
+        let schedule = put(&mut self.shared.lock_outbound(), &self.shared.worker().outbound)?;
         self.shared.notify(schedule);
         Ok(())
     }
@@ -127,7 +127,7 @@ impl ByteSender {
         cx: &mut Context<'_>,
         check: impl FnOnce(&mut Outbound, &OutboundMarks, &Waker) -> Result<(), SendError>,
     ) -> Poll<Result<(), SendError>> {
-        let mut outbound = self.shared.outbound.lock();
+        let mut outbound = self.shared.lock_outbound();
         match check(&mut outbound, &self.shared.worker().outbound, cx.waker()) {
             Err(SendError::Full) => {
                 outbound.add_waker(cx.waker());
@@ -157,7 +157,7 @@ impl ByteSender {
     /// # Errors
     /// As [`try_send`](Self::try_send).
     pub fn check_ready(&self, len: usize) -> Result<(), SendError> {
-        self.shared.outbound.lock().check_space_held(len, &self.shared.worker().outbound)
+        self.shared.lock_outbound().check_space_held(len, &self.shared.worker().outbound)
     }
 
     /// Appends in place if `len` more bytes can be queued now: [`check_ready`](Self::check_ready) and
@@ -168,7 +168,7 @@ impl ByteSender {
     pub fn try_append(&self, len: usize, encode: impl FnOnce(&mut Vec<u8>)) -> Result<(), SendError> {
         // Without `queue`: nesting `encode` in its closure costs a pipelined response 5 % more instructions.
         let schedule = {
-            let (mut outbound, marks) = (self.shared.outbound.lock(), &self.shared.worker().outbound);
+            let (mut outbound, marks) = (self.shared.lock_outbound(), &self.shared.worker().outbound);
             if let Err(error) = outbound.check_space(len, marks) {
                 return outbound.keep_behind(error, len, marks, encode);
             }
@@ -186,7 +186,7 @@ impl ByteSender {
     /// As [`send`](Self::send); `encode` is then not called.
     pub fn append_in_order(&self, encode: impl FnOnce(&mut Vec<u8>)) -> Result<bool, SendError> {
         let (schedule, is_full) = {
-            let (mut outbound, marks) = (self.shared.outbound.lock(), &self.shared.worker().outbound);
+            let (mut outbound, marks) = (self.shared.lock_outbound(), &self.shared.worker().outbound);
             let schedule = match outbound.is_open() {
                 true => outbound.append_encoded(encode),
                 false => outbound.append_unopened(encode)?,
@@ -203,7 +203,7 @@ impl ByteSender {
     /// As [`send`](Self::send).
     pub fn append_with_in_order(&self, head: &[u8], mut payload: Bytes) -> Result<bool, SendError> {
         let (schedule, is_full) = {
-            let (mut outbound, marks) = (self.shared.outbound.lock(), &self.shared.worker().outbound);
+            let (mut outbound, marks) = (self.shared.lock_outbound(), &self.shared.worker().outbound);
             let schedule = match outbound.is_open() {
                 true => enqueue(&mut outbound, head, &mut payload),
                 false => outbound.append_unopened(|out| {
@@ -236,7 +236,7 @@ impl ByteSender {
     pub fn append(&self, encode: impl FnOnce(&mut Vec<u8>)) -> Result<(), SendError> {
         // Without `queue`, as in `try_append`.
         let schedule = {
-            let mut outbound = self.shared.outbound.lock();
+            let mut outbound = self.shared.lock_outbound();
             outbound.check_open()?;
             outbound.append_encoded(encode)
         };
@@ -317,7 +317,7 @@ impl ByteSender {
         })?;
         self.shared.notify(schedule);
         // The reader can now wait with another timeout. The two locks are never held together.
-        let reader = self.shared.take_reader(&mut self.shared.inbound.lock());
+        let reader = self.shared.take_reader(&mut self.shared.lock_inbound());
         waiting.into_iter().chain(reader).for_each(Waker::wake);
         Ok(())
     }
@@ -332,7 +332,7 @@ impl ByteSender {
     /// [`SendError::Closed`] if the connection failed first.
     pub async fn flush(&self) -> Result<(), SendError> {
         poll_fn(|cx| self.poll_held(cx)).await;
-        let end = self.shared.outbound.lock().accepted_end();
+        let end = self.shared.lock_outbound().accepted_end();
         poll_fn(|cx| self.poll_sent(cx, end)).await
     }
 
@@ -342,13 +342,13 @@ impl ByteSender {
     /// As [`flush`](Self::flush).
     pub fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
         ready!(self.poll_held(cx));
-        let end = self.shared.outbound.lock().accepted_end();
+        let end = self.shared.lock_outbound().accepted_end();
         self.poll_sent(cx, end)
     }
 
     /// Waits until no send is held behind a publication.
     fn poll_held(&self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut outbound = self.shared.outbound.lock();
+        let mut outbound = self.shared.lock_outbound();
         if outbound.held_bytes() == 0 {
             return Poll::Ready(());
         }
@@ -359,7 +359,7 @@ impl ByteSender {
     /// Waits until the messages that were [published](crate::Publish::publisher) in the name of this connection are in
     /// its queue.
     pub fn poll_published(&self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut outbound = self.shared.outbound.lock();
+        let mut outbound = self.shared.lock_outbound();
         if !outbound.is_behind() {
             return Poll::Ready(());
         }
@@ -368,7 +368,7 @@ impl ByteSender {
     }
 
     fn poll_sent(&self, cx: &mut Context<'_>, end: u64) -> Poll<Result<(), SendError>> {
-        match self.shared.outbound.lock().check_sent(end, cx.waker()) {
+        match self.shared.lock_outbound().check_sent(end, cx.waker()) {
             Ok(true) => Poll::Ready(Ok(())),
             Ok(false) => Poll::Pending,
             Err(error) => Poll::Ready(Err(error)),
@@ -396,7 +396,7 @@ impl ByteSender {
     /// failed, was aborted, or has ended in order: everything was sent, and the peer's FIN arrived or the linger
     /// timeout passed.
     pub fn wake_at_end(&self, waker: &Waker) {
-        let waits = self.shared.outbound.lock().wake_at_end(waker);
+        let waits = self.shared.lock_outbound().wake_at_end(waker);
         if !waits {
             waker.wake_by_ref();
         }
@@ -404,13 +404,16 @@ impl ByteSender {
 
     /// The poll form of [`wake_at_end`](Self::wake_at_end), from any task.
     pub fn poll_peer_end(&self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.shared.outbound.lock().wake_at_end(cx.waker()) { Poll::Pending } else { Poll::Ready(()) }
+        if self.shared.lock_outbound().wake_at_end(cx.waker()) { Poll::Pending } else { Poll::Ready(()) }
     }
 
     /// Sets the read deadline. See [`Connection::set_read_deadline`](crate::Connection::set_read_deadline).
     pub fn set_read_deadline(&self, deadline: Option<Instant>) {
         let shared = &self.shared;
-        shared.set_read_deadline(deadline.map_or(NEVER, |d| shared.worker().clock.tick_of(d)));
+        match deadline {
+            Some(deadline) => shared.set_read_deadline(shared.worker().clock.tick_of(deadline)),
+            None => shared.clear_read_deadline(),
+        }
     }
 
     /// Sets the lifetime deadline. See [`Connection::set_lifetime_deadline`](crate::Connection::set_lifetime_deadline).
@@ -447,12 +450,12 @@ impl ByteSender {
 
     /// As [`Connection::received_bytes_total`](crate::Connection::received_bytes_total), from any task.
     pub fn received_bytes_total(&self) -> u32 {
-        self.shared.inbound.lock().received()
+        self.shared.lock_inbound().received()
     }
 
     /// As [`Connection::is_paused`](crate::Connection::is_paused), from any task.
     pub fn is_paused(&self) -> bool {
-        self.shared.inbound.lock().is_paused()
+        self.shared.lock_inbound().is_paused()
     }
 
     /// Returns the timer of this connection's worker.
@@ -465,7 +468,7 @@ impl ByteSender {
     /// # Errors
     /// As [`send`](Self::send).
     pub fn check_open(&self) -> Result<(), SendError> {
-        self.shared.outbound.lock().check_open()
+        self.shared.lock_outbound().check_open()
     }
 
     /// Returns whether the sending side is finished or closed.
@@ -475,7 +478,7 @@ impl ByteSender {
 
     /// Returns the number of bytes accepted and not yet taken by the kernel.
     pub fn queued_bytes(&self) -> usize {
-        let outbound = self.shared.outbound.lock();
+        let outbound = self.shared.lock_outbound();
         outbound.bytes() + outbound.held_bytes()
     }
 }

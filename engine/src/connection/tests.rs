@@ -37,7 +37,7 @@ fn connection() -> Connection {
 /// Pushes a received chunk as the worker does.
 fn arrive(connection: &Connection, bytes: usize) -> Option<Waker> {
     let shared = connection.shared();
-    let mut inbound = shared.inbound.lock();
+    let mut inbound = shared.lock_inbound();
     inbound.push(Chunk::from(vec![0; bytes]));
     shared.take_reader(&mut inbound)
 }
@@ -59,8 +59,8 @@ fn a_parked_reader_is_woken_where_it_polled_last() {
     }
     // With the last chunk taken it already waits, here for the end of the stream, without another poll.
     let shared = connection.shared();
-    shared.inbound.lock().finish(End::Eof);
-    shared.take_reader(&mut shared.inbound.lock()).expect("the reader waits").wake();
+    shared.lock_inbound().finish(End::Eof);
+    shared.take_reader(&mut shared.lock_inbound()).expect("the reader waits").wake();
     assert!(matches!(connection.poll_receive(&mut Context::from_waker(&wakers[0])), Poll::Ready(Ok(None))));
 }
 

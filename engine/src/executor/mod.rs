@@ -136,7 +136,7 @@ impl RunQueue {
         F: Future<Output = ()> + 'static,
     {
         assert!(Arc::ptr_eq(&self.ready, &connection.local.ready), "the task of a connection on another thread");
-        connection.forget_task(&mut connection.inbound.lock());
+        connection.forget_task(&mut connection.lock_inbound());
         self.tasks.lock().reserve(&connection);
         // SAFETY: the future need not be Send, because its runnables are run and dropped by this thread only: they go
         // to the queue that the connection names, which is this one. Only its executor takes from it, and an executor

@@ -195,7 +195,7 @@ impl FanOut {
     /// Puts a message into the lanes.
     fn put(&self, mut publish: Publish, share: Share, counting: Option<Counting>) {
         let publisher = publish.publisher.take().filter(|(member, _)| publish.is_for(*member));
-        let mut behind = publisher.map(|(_, sender)| sender.shared).filter(|own| own.outbound.lock().begin_behind());
+        let mut behind = publisher.map(|(_, sender)| sender.shared).filter(|own| own.lock_outbound().begin_behind());
         let publication = Arc::new(Publication::new(publish, share, counting));
         let mut resting = Vec::new();
         for lane in &*self.inner.lanes.lock() {

@@ -73,7 +73,7 @@ fn loom_a_publisher_leaves_no_message_in_a_resting_lane() {
         work(&member, &mut delivered);
         publisher.join().unwrap();
         work(&member, &mut delivered);
-        assert_eq!((delivered.0, member.shared.outbound.lock().is_behind()), (2, false));
+        assert_eq!((delivered.0, member.shared.lock_outbound().is_behind()), (2, false));
         drop(membership);
     });
 }

@@ -53,7 +53,7 @@ impl LeasePool {
     /// Gives the memory of neighbouring buffers back to the system, as far as it is in whole pages.
     ///
     /// # Safety
-    /// The buffers are not published to the kernel, and nothing else uses them or relies on their contents.
+    /// The kernel writes to none of the buffers meanwhile, and nothing else uses them or relies on their contents.
     #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "only rings give memory back"))]
     pub(crate) unsafe fn release(&self, buffers: Range<u16>) {
         let (start, end) = (usize::from(buffers.start), usize::from(buffers.end));

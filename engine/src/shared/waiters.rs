@@ -22,11 +22,13 @@ pub(crate) struct QueueDeadlines {
     pub(crate) write: u64,
     /// The connection must have ended by then.
     pub(crate) lifetime: u64,
+    /// The read deadline while it is not near.
+    pub(crate) far_read: u64,
 }
 
 impl Default for QueueDeadlines {
     fn default() -> Self {
-        Self { write: NEVER, lifetime: NEVER }
+        Self { write: NEVER, lifetime: NEVER, far_read: NEVER }
     }
 }
 

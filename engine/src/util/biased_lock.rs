@@ -1,21 +1,24 @@
 //! A lock that costs its owner almost nothing.
 //!
 //! With inline handlers the worker's own thread takes nearly every lock of a connection's queues, several times per
-//! message, and an atomic read-modify-write costs 6 to 10 ns, two per lock. A [`Biased`] lock belongs to the thread
-//! that created it, if that thread has [claimed](claim) such locks. The owner enters with plain loads and stores. The
-//! first other thread that wants the lock removes the bias for good; from then on all threads use the mutex.
+//! message, and an atomic read-modify-write costs 6 to 10 ns, two per lock. A biased lock belongs to the thread that
+//! created it, if that thread has [claimed](claim) such locks. The owner enters with plain loads and stores. The first
+//! other thread that wants the lock removes the bias for good; from then on all threads use the mutex.
 //!
 //! ```text
-//!   Owned ──── another thread locks ────▶ Shared
-//!   owner: two stores, two loads          all: the mutex
+//!   Biased ──── another thread locks ────▶ Shared
+//!   owner: two stores, two loads           all: the mutex
 //! ```
 //!
 //! An asymmetric fence makes it safe, as described in membarrier(2). The owner announces itself (`inside`) and then
-//! checks whether the bias is gone (`shared`). The other thread declares the bias gone and then checks whether the
-//! owner is inside. Each side needs a full fence between its two steps. The owner has only a compiler fence; the other
-//! thread compensates by having the kernel run a fence on every core that runs a thread of this process. So either the
-//! owner sees that the bias is gone and uses the mutex, or the other thread sees the owner inside and waits until it
-//! has left.
+//! checks whether the bias is gone. The other thread takes the bias away and then checks whether the owner is inside.
+//! Each side needs a full fence between its two steps. The owner has only a compiler fence; the other thread
+//! compensates by having the kernel run a fence on every core that runs a thread of this process. So either the owner
+//! sees that the bias is gone and uses the mutex, or the other thread sees the owner inside and waits until it has
+//! left.
+//!
+//! The two queues of a connection have one owner, so a [`BiasedPair`] keeps both locks in eight bytes. They are
+//! independent otherwise: two threads can be inside at a time, one in each, and each lock loses its bias by itself.
 
 use std::cell::{Cell, UnsafeCell};
 use std::marker::PhantomData;
@@ -89,69 +92,102 @@ fn refuse_to_wait() {
     assert!(THREAD.with(|thread| thread.no_waiting.get()) == 0, "{NESTED}");
 }
 
-/// A mutual-exclusion lock that is biased to one thread until another wants it.
-pub(crate) struct Biased<T> {
+/// A lock without its owner and its value.
+pub(crate) struct Door {
     mutex: RawLock,
-    owner: u32,
     /// The owner holds the lock without the mutex, or is about to check whether it can.
     inside: AtomicBool,
-    /// All threads use the mutex. Set once, under the mutex.
-    shared: AtomicBool,
-    value: UnsafeCell<T>,
 }
 
-// SAFETY: as for a mutex: one thread at a time has the value (see `lock`), and it lives no longer than the lock.
-unsafe impl<T: Send> Send for Biased<T> {}
-// SAFETY: as above.
-unsafe impl<T: Send> Sync for Biased<T> {}
+/// Two values, each with a mutual-exclusion lock of its own that is biased to one thread until another wants it. The
+/// first is for the one that is locked more often: it has the address of the pair, which saves instructions.
+#[repr(C)]
+pub(crate) struct BiasedPair<A, B> {
+    first: UnsafeCell<A>,
+    owner: u32,
+    first_door: Door,
+    second_door: Door,
+    second: UnsafeCell<B>,
+}
 
-impl<T> Biased<T> {
-    /// Creates a lock that belongs to the current thread, if that thread has claimed locks.
-    pub(crate) fn new(value: T) -> Self {
+// SAFETY: as for two mutexes: one thread at a time has each value (see `lock`), and it lives no longer than the pair.
+unsafe impl<A: Send, B: Send> Send for BiasedPair<A, B> {}
+// SAFETY: as above.
+unsafe impl<A: Send, B: Send> Sync for BiasedPair<A, B> {}
+
+// What the locks of the two queues take of each of very many idle connections.
+#[cfg(not(loom))]
+const _: () = assert!(size_of::<BiasedPair<(), ()>>() == 8);
+
+impl<A, B> BiasedPair<A, B> {
+    /// Creates locks that belong to the current thread, if that thread has claimed locks.
+    pub(crate) fn new(first: A, second: B) -> Self {
         let owner = THREAD.with(|thread| thread.owner.get());
         Self {
-            mutex: RawLock::new(),
+            first: UnsafeCell::new(first),
             owner,
-            inside: AtomicBool::new(false),
-            shared: AtomicBool::new(owner == NOBODY),
-            value: UnsafeCell::new(value),
+            first_door: Door::new(owner != NOBODY),
+            second_door: Door::new(owner != NOBODY),
+            second: UnsafeCell::new(second),
         }
     }
 
-    /// Waits for the lock.
+    /// Waits for the lock of the first value.
     ///
     /// # Panics
-    /// If the owner already holds the lock, or the thread would have to wait and may not (see [`NoWaiting`]).
+    /// If the owner already holds it, or the thread would have to wait and may not (see [`NoWaiting`]).
     #[inline]
-    pub(crate) fn lock(&self) -> BiasedGuard<'_, T> {
-        if !self.shared.load(Ordering::Relaxed) && THREAD.with(|thread| thread.owner.get()) == self.owner {
-            assert!(!self.inside.load(Ordering::Relaxed), "locked twice by one thread: {NESTED}");
-            self.inside.store(true, Ordering::Relaxed);
-            // Keeps the compiler from reordering; `share` does the processor's part.
+    pub(crate) fn lock_first(&self) -> FirstGuard<'_, A, B> {
+        self.lock()
+    }
+
+    /// Waits for the lock of the second value.
+    ///
+    /// # Panics
+    /// As [`lock_first`](Self::lock_first).
+    #[inline]
+    pub(crate) fn lock_second(&self) -> SecondGuard<'_, A, B> {
+        self.lock()
+    }
+
+    #[inline]
+    fn lock<S: Side<A, B>>(&self) -> BiasedGuard<'_, A, B, S> {
+        let door = S::door(self);
+        if door.mutex.is_biased() && THREAD.with(|thread| thread.owner.get()) == self.owner {
+            assert!(!door.inside.load(Ordering::Relaxed), "locked twice by one thread: {NESTED}");
+            door.inside.store(true, Ordering::Relaxed);
+            // Keeps the compiler from reordering; `take_bias` does the processor's part.
             fence::on_this_core();
-            if !self.shared.load(Ordering::Relaxed) {
-                return BiasedGuard { lock: self, holds_mutex: false, _not_send: PhantomData };
+            if door.mutex.is_biased() {
+                return BiasedGuard { pair: self, holds_mutex: false, _not_send: PhantomData };
             }
-            self.inside.store(false, Ordering::Release);
+            door.inside.store(false, Ordering::Release);
         }
         self.lock_shared()
     }
 
     #[inline(never)]
-    fn lock_shared(&self) -> BiasedGuard<'_, T> {
-        self.mutex.lock(refuse_to_wait);
-        let guard = BiasedGuard { lock: self, holds_mutex: true, _not_send: PhantomData };
-        if !self.shared.load(Ordering::Relaxed) {
-            self.share();
+    fn lock_shared<S: Side<A, B>>(&self) -> BiasedGuard<'_, A, B, S> {
+        let door = S::door(self);
+        if !door.mutex.try_lock() {
+            door.lock_slowly();
         }
-        guard
+        BiasedGuard { pair: self, holds_mutex: true, _not_send: PhantomData }
+    }
+}
+
+impl Door {
+    fn new(biased: bool) -> Self {
+        Self { mutex: RawLock::new(biased), inside: AtomicBool::new(false) }
     }
 
-    /// Removes the bias. The mutex must be held.
+    /// Waits for the mutex, or takes the bias away.
     #[cold]
-    fn share(&self) {
+    fn lock_slowly(&self) {
         refuse_to_wait();
-        self.shared.store(true, Ordering::SeqCst);
+        if !self.mutex.take_bias() {
+            return self.mutex.wait();
+        }
         fence::on_every_core();
         // The owner leaves soon: its critical sections are bounded and never wait.
         while self.inside.load(Ordering::Acquire) {
@@ -160,44 +196,87 @@ impl<T> Biased<T> {
     }
 }
 
-/// Access to the value of a [`Biased`] lock.
-pub(crate) struct BiasedGuard<'a, T> {
-    lock: &'a Biased<T>,
-    /// False for the owner of an unshared lock.
+/// The first or the second value of a pair. A type, so that a guard is one pointer and finds everything from there.
+pub(crate) trait Side<A, B> {
+    type Value;
+
+    fn door(pair: &BiasedPair<A, B>) -> &Door;
+    fn value(pair: &BiasedPair<A, B>) -> &UnsafeCell<Self::Value>;
+}
+
+pub(crate) struct First;
+pub(crate) struct Second;
+
+impl<A, B> Side<A, B> for First {
+    type Value = A;
+
+    #[inline(always)]
+    fn door(pair: &BiasedPair<A, B>) -> &Door {
+        &pair.first_door
+    }
+
+    #[inline(always)]
+    fn value(pair: &BiasedPair<A, B>) -> &UnsafeCell<A> {
+        &pair.first
+    }
+}
+
+impl<A, B> Side<A, B> for Second {
+    type Value = B;
+
+    #[inline(always)]
+    fn door(pair: &BiasedPair<A, B>) -> &Door {
+        &pair.second_door
+    }
+
+    #[inline(always)]
+    fn value(pair: &BiasedPair<A, B>) -> &UnsafeCell<B> {
+        &pair.second
+    }
+}
+
+/// Access to one value of a [`BiasedPair`].
+pub(crate) struct BiasedGuard<'a, A, B, S: Side<A, B>> {
+    pair: &'a BiasedPair<A, B>,
+    /// False for the owner of a biased lock.
     holds_mutex: bool,
     /// Keeps the guard on its thread.
-    _not_send: PhantomData<*const ()>,
+    _not_send: PhantomData<(S, *const ())>,
 }
 
-impl<T> Deref for BiasedGuard<'_, T> {
-    type Target = T;
+pub(crate) type FirstGuard<'a, A, B> = BiasedGuard<'a, A, B, First>;
+pub(crate) type SecondGuard<'a, A, B> = BiasedGuard<'a, A, B, Second>;
+
+impl<A, B, S: Side<A, B>> Deref for BiasedGuard<'_, A, B, S> {
+    type Target = S::Value;
 
     #[inline]
-    fn deref(&self) -> &T {
-        // SAFETY: a guard gives exclusive access to the value. With the mutex: no other thread has the mutex, and the
-        // owner does not enter without it, because the lock was shared, and the owner had left, before this guard was
-        // created. Without: this is the owner's thread (a guard cannot be sent), it has no other guard, because
-        // `inside` was false before, and any thread that now shares the lock waits for `inside`, which the fence in
-        // `share` makes it see.
-        unsafe { &*self.lock.value.get() }
+    fn deref(&self) -> &S::Value {
+        // SAFETY: a guard gives exclusive access to the value of its side, whose door it has entered. With the mutex:
+        // no other thread has the mutex, and the owner does not enter without it, because the bias was taken, and the
+        // owner had left, before the first guard with the mutex was created. Without: this is the owner's thread (a
+        // guard cannot be sent), it has no other guard, because `inside` was false before, and any thread that now
+        // takes the bias waits for `inside`, which the fence after that makes it see.
+        unsafe { &*S::value(self.pair).get() }
     }
 }
 
-impl<T> DerefMut for BiasedGuard<'_, T> {
+impl<A, B, S: Side<A, B>> DerefMut for BiasedGuard<'_, A, B, S> {
     #[inline]
-    fn deref_mut(&mut self) -> &mut T {
+    fn deref_mut(&mut self) -> &mut S::Value {
         // SAFETY: as for `deref`; the guard is borrowed mutably.
-        unsafe { &mut *self.lock.value.get() }
+        unsafe { &mut *S::value(self.pair).get() }
     }
 }
 
-impl<T> Drop for BiasedGuard<'_, T> {
+impl<A, B, S: Side<A, B>> Drop for BiasedGuard<'_, A, B, S> {
     #[inline]
     fn drop(&mut self) {
+        let door = S::door(self.pair);
         if self.holds_mutex {
-            self.lock.mutex.unlock();
+            door.mutex.unlock();
         } else {
-            self.lock.inside.store(false, Ordering::Release);
+            door.inside.store(false, Ordering::Release);
         }
     }
 }
@@ -291,169 +370,87 @@ mod loom_tests {
 
     use super::*;
 
+    /// loom's cell complains of two accesses at once.
+    type Number = loom::cell::UnsafeCell<u32>;
+    type Numbers = BiasedPair<Number, Number>;
+
+    fn owned() -> Arc<Numbers> {
+        claim();
+        Arc::new(BiasedPair::new(Number::new(0), Number::new(0)))
+    }
+
+    fn add<S: Side<Number, Number, Value = Number>>(number: &BiasedGuard<'_, Number, Number, S>) {
+        // SAFETY: the guard gives exclusive access, which is what these models check.
+        number.with_mut(|value| unsafe { *value += 1 });
+    }
+
+    fn value<S: Side<Number, Number, Value = Number>>(number: &BiasedGuard<'_, Number, Number, S>) -> u32 {
+        // SAFETY: as above.
+        number.with(|value| unsafe { *value })
+    }
+
+    fn spawn(numbers: &Arc<Numbers>, run: fn(&Numbers)) -> loom::thread::JoinHandle<()> {
+        let numbers = Arc::clone(numbers);
+        loom::thread::spawn(move || run(&numbers))
+    }
+
     /// An owner that enters twice and another thread that removes the bias: one is inside at a time on every
-    /// interleaving, and sees the other's write. loom's cell complains of two accesses at once.
+    /// interleaving, and sees the other's write.
     #[test]
     fn loom_the_owner_and_another_thread_are_never_both_inside() {
         loom::model(|| {
-            claim();
-            let lock = Arc::new(Biased::new(loom::cell::UnsafeCell::new(0)));
-            let add = |lock: &Biased<loom::cell::UnsafeCell<u32>>| {
-                // SAFETY: the guard gives exclusive access, which is what this model checks.
-                lock.lock().with_mut(|value| unsafe { *value += 1 });
-            };
-            let other = {
-                let lock = Arc::clone(&lock);
-                loom::thread::spawn(move || add(&lock))
-            };
-            add(&lock);
-            add(&lock);
+            let numbers = owned();
+            let other = spawn(&numbers, |numbers| add(&numbers.lock_first()));
+            add(&numbers.lock_first());
+            add(&numbers.lock_first());
             other.join().unwrap();
-            // SAFETY: as above.
-            lock.lock().with(|value| assert_eq!(unsafe { *value }, 3));
+            assert_eq!(value(&numbers.lock_first()), 3);
+        });
+    }
+
+    /// One of them takes the bias and waits for the owner. The other must wait for both.
+    #[test]
+    fn loom_two_threads_that_want_the_bias_enter_one_after_the_other() {
+        let mut model = loom::model::Builder::new();
+        model.preemption_bound = Some(3);
+        model.check(|| {
+            let numbers = owned();
+            let others = [(); 2].map(|()| spawn(&numbers, |numbers| add(&numbers.lock_first())));
+            add(&numbers.lock_first());
+            others.into_iter().for_each(|other| other.join().unwrap());
+            assert_eq!(value(&numbers.lock_first()), 3);
+        });
+    }
+
+    /// The thread that takes the bias of one lock changes nothing about the other, whose owner goes on without the
+    /// mutex.
+    #[test]
+    fn loom_a_lock_keeps_its_bias_when_the_other_of_the_pair_loses_it() {
+        loom::model(|| {
+            let numbers = owned();
+            let other = spawn(&numbers, |numbers| add(&numbers.lock_second()));
+            add(&numbers.lock_first());
+            add(&numbers.lock_second());
+            other.join().unwrap();
+            assert!(numbers.first_door.mutex.is_biased() && !numbers.second_door.mutex.is_biased());
+            assert_eq!((value(&numbers.lock_first()), value(&numbers.lock_second())), (1, 2));
+        });
+    }
+
+    /// The owner of one lock and the holder of the other do not wait for each other: loom would find both stuck.
+    #[test]
+    fn loom_two_threads_can_be_inside_one_in_each_lock() {
+        loom::model(|| {
+            let numbers = owned();
+            let other = spawn(&numbers, |numbers| add(&numbers.lock_second()));
+            let first = numbers.lock_first();
+            add(&first);
+            other.join().unwrap();
+            drop(first);
+            assert_eq!((value(&numbers.lock_first()), value(&numbers.lock_second())), (1, 1));
         });
     }
 }
 
 #[cfg(all(test, not(loom)))]
-mod tests {
-    use std::panic::{AssertUnwindSafe, catch_unwind};
-    use std::sync::Arc;
-    use std::sync::mpsc::channel;
-    use std::thread;
-
-    use super::*;
-
-    /// Creates a lock on a thread that owns it, and runs `body` there.
-    fn owned<T: Send + 'static>(
-        value: T,
-        body: impl FnOnce(&Biased<T>) + Send + 'static,
-    ) -> (Arc<Biased<T>>, thread::JoinHandle<()>) {
-        let (out, lock) = channel();
-        let owner = thread::spawn(move || {
-            claim();
-            let lock = Arc::new(Biased::new(value));
-            out.send(Arc::clone(&lock)).unwrap();
-            body(&lock);
-        });
-        (lock.recv().unwrap(), owner)
-    }
-
-    /// No update is lost while the bias is removed, in many races.
-    #[test]
-    fn one_thread_at_a_time_is_inside() {
-        const STEPS: u64 = 2_000;
-        let rounds = if cfg!(miri) { 2 } else { 300 };
-        for _ in 0..rounds {
-            let (lock, owner) = owned((0_u64, 0_u64), |lock| {
-                for _ in 0..STEPS {
-                    let mut pair = lock.lock();
-                    pair.0 += 1;
-                    pair.1 += 1;
-                }
-            });
-            let others = [(); 2].map(|()| {
-                let lock = Arc::clone(&lock);
-                thread::spawn(move || {
-                    for _ in 0..STEPS / 10 {
-                        let mut pair = lock.lock();
-                        assert_eq!(pair.0, pair.1, "seen half done");
-                        pair.0 += 1;
-                        pair.1 += 1;
-                    }
-                })
-            });
-            owner.join().unwrap();
-            others.into_iter().for_each(|other| other.join().unwrap());
-            assert_eq!(*lock.lock(), (STEPS + 2 * (STEPS / 10), STEPS + 2 * (STEPS / 10)));
-        }
-    }
-
-    #[test]
-    fn another_thread_waits_while_the_owner_is_inside() {
-        let (let_go, may_leave) = channel();
-        let (entered, is_inside) = channel();
-        let (lock, owner) = owned(1, move |lock| {
-            let mut value = lock.lock();
-            entered.send(()).unwrap();
-            may_leave.recv().unwrap();
-            *value = 2;
-        });
-        is_inside.recv().unwrap();
-        let other = thread::spawn({
-            let lock = Arc::clone(&lock);
-            move || *lock.lock()
-        });
-        let_go.send(()).unwrap();
-        assert_eq!(other.join().unwrap(), 2);
-        owner.join().unwrap();
-    }
-
-    #[test]
-    fn a_panic_inside_leaves_the_lock_open() {
-        let (lock, owner) = owned(0, |lock| {
-            let panicked = catch_unwind(AssertUnwindSafe(|| {
-                let mut value = lock.lock();
-                *value = 1;
-                panic!("as the test asked for");
-            }));
-            assert!(panicked.is_err());
-            *lock.lock() += 1;
-        });
-        owner.join().unwrap();
-        assert_eq!(*lock.lock(), 2);
-    }
-
-    #[test]
-    #[cfg(all(target_os = "linux", not(miri)))]
-    fn an_owner_that_locks_twice_panics() {
-        let (_lock, owner) = owned((), |lock| {
-            let _first = lock.lock();
-            let _second = lock.lock();
-        });
-        assert!(owner.join().is_err());
-    }
-
-    /// Without the flag it would wait for itself.
-    #[test]
-    fn code_that_may_not_wait_panics_instead() {
-        let lock = Biased::new(());
-        let nested = catch_unwind(AssertUnwindSafe(|| {
-            let _guard = lock.lock();
-            let _no_waiting = NoWaiting::begin();
-            // Another lock, which is free, is no reason to forget about it.
-            drop((Biased::new(()).lock(), NoWaiting::begin()));
-            drop(lock.lock());
-        }));
-        assert!(nested.is_err());
-        drop(lock.lock());
-    }
-
-    /// Two threads that want each other's locks: the one that would close the circle panics, and both end.
-    #[test]
-    fn two_threads_in_a_circle_do_not_wait_for_each_other() {
-        let (first, second) = (Biased::new(()), Biased::new(()));
-        let both_inside = std::sync::Barrier::new(2);
-        let cross = |own: &Biased<()>, other: &Biased<()>| {
-            let crossed = catch_unwind(AssertUnwindSafe(|| {
-                let _own = own.lock();
-                let _no_waiting = NoWaiting::begin();
-                both_inside.wait();
-                drop(other.lock());
-            }));
-            crossed.is_err()
-        };
-        let panicked = thread::scope(|scope| {
-            let other = scope.spawn(|| cross(&second, &first));
-            [cross(&first, &second), other.join().unwrap()]
-        });
-        assert!(panicked.contains(&true));
-    }
-
-    #[test]
-    fn without_a_claim_it_is_a_mutex() {
-        let lock = Biased::new(7);
-        assert!(lock.shared.load(Ordering::Relaxed));
-        assert_eq!(*lock.lock(), 7);
-    }
-}
+mod tests;

@@ -5,9 +5,11 @@
 //! of a few shared places.
 //!
 //! ```text
-//!   Free ── lock ──▶ Held ── another thread waits ──▶ Contended
-//!     ◀── unlock ─────┘                                  │
-//!     ◀── unlock, wakes the waiting threads ─────────────┘
+//!   Biased ── take_bias ──┐
+//!                         ▼
+//!   Free ── try_lock ──▶ Held ── another thread waits ──▶ Contended
+//!     ◀── unlock ─────────┘                                  │
+//!     ◀── unlock, wakes the waiting threads ─────────────────┘
 //! ```
 
 use crate::util::sync::{AtomicU8, Condvar, Mutex, Ordering};
@@ -16,12 +18,14 @@ const FREE: u8 = 0;
 const HELD: u8 = 1;
 /// Held, and threads can be waiting for it.
 const CONTENDED: u8 = 2;
+/// Never held yet: the lock above it has an owner, which enters without it. Once left, this state does not come back.
+const BIASED: u8 = 3;
 
 /// Looks at a held lock before the thread parks. The critical sections are short.
 #[cfg(not(loom))]
 const SPINS: u32 = 100;
 
-/// A mutual-exclusion lock. Each [`lock`](Self::lock) is to be followed by one [`unlock`](Self::unlock).
+/// A mutual-exclusion lock. Each time it is taken is to be followed by one [`unlock`](Self::unlock).
 pub(super) struct RawLock {
     state: AtomicU8,
     #[cfg(loom)]
@@ -35,21 +39,31 @@ struct Place {
 }
 
 impl RawLock {
-    pub(super) fn new() -> Self {
+    /// Creates a lock that is free, or biased.
+    pub(super) fn new(biased: bool) -> Self {
         Self {
-            state: AtomicU8::new(FREE),
+            state: AtomicU8::new(if biased { BIASED } else { FREE }),
             #[cfg(loom)]
             place: Place { mutex: Mutex::new(()), freed: Condvar::new() },
         }
     }
 
-    /// Takes the lock. If that needs a wait, calls `before_wait` first.
+    /// Returns whether no thread has taken the bias away.
     #[inline]
-    pub(super) fn lock(&self, before_wait: impl FnOnce()) {
-        if self.state.compare_exchange(FREE, HELD, Ordering::Acquire, Ordering::Relaxed).is_err() {
-            before_wait();
-            self.wait();
-        }
+    pub(super) fn is_biased(&self) -> bool {
+        self.state.load(Ordering::Relaxed) == BIASED
+    }
+
+    /// Takes the lock if it is free. Returns whether it was.
+    #[inline]
+    pub(super) fn try_lock(&self) -> bool {
+        self.state.compare_exchange(FREE, HELD, Ordering::Acquire, Ordering::Relaxed).is_ok()
+    }
+
+    /// Takes the lock in place of its bias. Returns whether it was biased. Of many threads one gets it so.
+    #[cold]
+    pub(super) fn take_bias(&self) -> bool {
+        self.state.compare_exchange(BIASED, HELD, Ordering::SeqCst, Ordering::Relaxed).is_ok()
     }
 
     /// Gives the lock back. The caller must hold it.
@@ -60,13 +74,13 @@ impl RawLock {
         }
     }
 
+    /// Waits for the lock, which must not be biased.
     #[cold]
-    fn wait(&self) {
+    pub(super) fn wait(&self) {
+        debug_assert!(!self.is_biased(), "nobody gives a bias back");
         #[cfg(not(loom))]
         for _ in 0..SPINS {
-            if self.state.load(Ordering::Relaxed) == FREE
-                && self.state.compare_exchange(FREE, HELD, Ordering::Acquire, Ordering::Relaxed).is_ok()
-            {
+            if self.state.load(Ordering::Relaxed) == FREE && self.try_lock() {
                 return;
             }
             std::hint::spin_loop();
@@ -101,6 +115,13 @@ impl RawLock {
     }
 }
 
+#[cfg(test)]
+fn take(lock: &RawLock) {
+    if !lock.try_lock() && !lock.take_bias() {
+        lock.wait();
+    }
+}
+
 #[cfg(all(test, loom))]
 mod loom_tests {
     use std::sync::Arc;
@@ -113,9 +134,9 @@ mod loom_tests {
         let mut model = loom::model::Builder::new();
         model.preemption_bound = Some(3);
         model.check(|| {
-            let shared = Arc::new((RawLock::new(), AtomicU8::new(0)));
+            let shared = Arc::new((RawLock::new(false), AtomicU8::new(0)));
             let add = |shared: &(RawLock, AtomicU8)| {
-                shared.0.lock(|| ());
+                take(&shared.0);
                 // Not one step: others would be lost if two threads were inside.
                 shared.1.store(shared.1.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
                 shared.0.unlock();
@@ -144,12 +165,12 @@ mod tests {
     fn waiting_threads_get_it_one_after_the_other() {
         const THREADS: u32 = 4;
         let steps = if cfg!(miri) { 20 } else { 20_000 };
-        let (lock, count) = (RawLock::new(), AtomicU32::new(0));
+        let (lock, count) = (RawLock::new(true), AtomicU32::new(0));
         thread::scope(|scope| {
             for _ in 0..THREADS {
                 scope.spawn(|| {
                     for _ in 0..steps {
-                        lock.lock(|| ());
+                        take(&lock);
                         // Not one step: others would be lost if two threads were inside.
                         count.store(count.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
                         lock.unlock();
@@ -161,20 +182,14 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_is_asked_before_it_waits() {
-        let lock = RawLock::new();
-        lock.lock(|| panic!("it is free"));
-        thread::scope(|scope| {
-            let asked = scope.spawn(|| {
-                let mut asked = false;
-                lock.lock(|| {
-                    asked = true;
-                    lock.unlock();
-                });
-                asked
-            });
-            assert!(asked.join().unwrap());
-        });
+    fn a_bias_is_taken_once_and_does_not_come_back() {
+        let lock = RawLock::new(true);
+        assert!(lock.is_biased() && !lock.try_lock());
+        assert!(lock.take_bias() && !lock.take_bias());
+        assert!(!lock.is_biased() && !lock.try_lock());
         lock.unlock();
+        assert!(!lock.is_biased() && !lock.take_bias() && lock.try_lock());
+        lock.unlock();
+        assert!(!RawLock::new(false).is_biased());
     }
 }

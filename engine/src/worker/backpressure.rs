@@ -12,7 +12,7 @@ impl<D: Driver> Worker<D> {
     /// Resumes receiving: the handler has read down to the low mark.
     pub(super) fn resume(&mut self, key: ConnKey) {
         let Some(conn) = self.conn(key) else { return };
-        if conn.shared.inbound.lock().is_paused() {
+        if conn.shared.lock_inbound().is_paused() {
             // Paused again before this command was taken. Another one follows.
             return;
         }

@@ -7,7 +7,6 @@
 //! close. So where receives decide what wakes the worker, a connection is quiet after its FIN: its receive is
 //! cancelled, and armed again a moment later, for all connections that are quiet at that time together.
 
-use std::sync::atomic::Ordering;
 use std::task::Waker;
 use std::time::Duration;
 
@@ -110,7 +109,7 @@ impl<D: Driver> Worker<D> {
     /// Closes a connection whose handler has ended, without a reset. It has failed if bytes could not be sent.
     pub(super) fn shut_in_order(&mut self, key: ConnKey) {
         let Some(conn) = self.conn(key) else { return };
-        let failed = conn.shared.outbound.lock().is_closed();
+        let failed = conn.shared.lock_outbound().is_closed();
         let counters = &self.worker_shared.counters;
         if failed { &counters.failed_total } else { &counters.closed_total }.add(1);
         self.shut(key, false);
@@ -136,7 +135,7 @@ impl<D: Driver> Worker<D> {
         conn.phase = Phase::Closing;
         let mut wakers = conn.shared.end_outbound(|outbound| outbound.close(cause));
         {
-            let mut inbound = conn.shared.inbound.lock();
+            let mut inbound = conn.shared.lock_inbound();
             inbound.finish(End::Failed(cause));
             wakers.extend(conn.shared.take_reader(&mut inbound));
         }
@@ -165,11 +164,11 @@ impl<D: Driver> Worker<D> {
     }
 
     pub(super) fn set_close_deadline(&mut self, key: ConnKey, timeout: Duration) {
-        let at = self.worker_shared.clock.after(timeout);
+        let (at, now) = (self.worker_shared.clock.after(timeout), self.worker_shared.clock.settled());
         let Some(conn) = self.conn(key) else { return };
         conn.close_at = at;
         // A timer that fires earlier finds the new time.
-        if at < conn.shared.deadlines.armed.load(Ordering::SeqCst) {
+        if at < conn.shared.deadlines.armed_at(now) {
             self.check_deadlines(key);
         }
     }

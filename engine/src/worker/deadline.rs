@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 
 use super::progress::first_check;
 use super::{Conn, Phase, QUIET, Receive, SENDING, Worker};
+use crate::clock::near_tick::RENEWAL_TICKS;
 use crate::clock::wheel::{Entries, Links, Lists};
 use crate::clock::{NEVER, RecentTick};
 use crate::driver::{Driver, LIST_ENTRIES_KEPT};
@@ -52,7 +53,7 @@ impl<D: Driver> Worker<D> {
         }
         let Some(conn) = self.conn(key) else { return };
         match conn.overdue(now) {
-            Some(CloseCause::IdleTimeout) if conn.shared.outbound.lock().farewell_timeout().is_some() => {
+            Some(CloseCause::IdleTimeout) if conn.shared.lock_outbound().farewell_timeout().is_some() => {
                 // The protocol sends its farewell first. The connection then has the farewell timeout to end, whatever
                 // its handler is waiting for.
                 conn.received_at = RecentTick::new(now);
@@ -63,22 +64,36 @@ impl<D: Driver> Worker<D> {
             None => {}
         }
         conn.wake_reader_if_overdue(now);
-        let mut next = conn.next_deadline(now);
-        conn.shared.deadlines.armed.store(next, Ordering::SeqCst);
-        // A handler that stored an earlier deadline before it saw the new `armed` has not notified the worker, so check
-        // once more.
-        next = next.min(conn.next_deadline(now));
-        conn.shared.deadlines.armed.store(next, Ordering::SeqCst);
+        let next = conn.next_deadline(now);
+        conn.shared.deadlines.arm(next, now);
+        // A handler that stored an earlier deadline before it saw what is armed now has not notified the worker, so
+        // check once more.
+        let next = next.min(conn.next_deadline(now));
+        let armed = conn.shared.deadlines.arm(next, now);
         self.disarm(key);
-        if next != NEVER {
-            let (timers, mut entries) = self.timers();
-            timers.insert(&mut entries, key.index, next);
+        if armed != NEVER {
+            let (timers, mut entries) = self.timers(now);
+            timers.insert(&mut entries, key.index, armed);
+        }
+    }
+
+    /// Brings the ticks that connections store in 32 bits into range: see [`near_tick`](crate::clock::near_tick).
+    #[cold]
+    #[inline(never)]
+    pub(super) fn renew_deadlines(&mut self, now: u64) {
+        self.renew_at = now + RENEWAL_TICKS;
+        let clock = &self.worker_shared.clock;
+        let before = clock.settled();
+        // First, so that a handler that stores a tick behind this walk finds the new time.
+        clock.settle(now);
+        for conn in self.conns.iter() {
+            conn.shared.deadlines.renew(before, now);
         }
     }
 
     /// Checks the deadlines of the connections whose timers are due.
     pub(super) fn expire_deadlines(&mut self, now: u64) {
-        let (timers, mut entries) = self.timers();
+        let (timers, mut entries) = self.timers(now);
         timers.expire(&mut entries, now);
         // Nearly always.
         if self.overdue.is_empty() {
@@ -97,13 +112,13 @@ impl<D: Driver> Worker<D> {
     /// Disarms the timer of a connection, if it is armed.
     pub(super) fn disarm(&mut self, key: ConnKey) {
         if self.conn(key).is_some() {
-            let (timers, mut entries) = self.timers();
+            let (timers, mut entries) = self.timers(self.worker_shared.clock.settled());
             timers.remove(&mut entries, key.index);
         }
     }
 
-    fn timers(&mut self) -> (&mut Lists, Timers<'_>) {
-        (&mut self.timers, Timers { conns: &mut self.conns, overdue: &mut self.overdue })
+    fn timers(&mut self, now: u64) -> (&mut Lists, Timers<'_>) {
+        (&mut self.timers, Timers { conns: &mut self.conns, overdue: &mut self.overdue, now })
     }
 }
 
@@ -111,6 +126,7 @@ impl<D: Driver> Worker<D> {
 struct Timers<'a> {
     conns: &'a mut Pieces<Conn>,
     overdue: &'a mut Vec<ConnKey>,
+    now: u64,
 }
 
 impl Timers<'_> {
@@ -126,7 +142,7 @@ impl Entries for Timers<'_> {
 
     fn deadline(&self, index: u32) -> u64 {
         let conn = self.conns.get(index);
-        conn.map_or(NEVER, |conn| conn.shared.deadlines.armed.load(Ordering::Relaxed))
+        conn.map_or(NEVER, |conn| conn.shared.deadlines.armed_at(self.now))
     }
 
     fn fire(&mut self, index: u32) {
@@ -142,7 +158,7 @@ impl Conn {
             let stalled = self.phase == Phase::Open;
             return Some(if stalled { CloseCause::WriteTimeout } else { CloseCause::Dropped });
         }
-        let mut outbound = self.shared.outbound.lock();
+        let mut outbound = self.shared.lock_outbound();
         let deadlines = outbound.deadlines();
         if deadlines.lifetime <= now {
             return Some(CloseCause::LifetimeDeadline);
@@ -162,6 +178,7 @@ impl Conn {
     }
 
     /// Starts the stall timeout of a send. Returns whether the armed timer would fire too late for it.
+    #[inline(always)]
     pub(super) fn begin_stall_timeout(&mut self, now: u64) -> bool {
         let stall = self.shared.deadlines.stall.load(Ordering::SeqCst);
         if stall == 0 || self.phase != Phase::Open {
@@ -169,7 +186,7 @@ impl Conn {
         }
         // The send begins within this tick, so the timeout counts from the next.
         self.close_at = now + 1 + first_check(u64::from(stall));
-        self.close_at < self.shared.deadlines.armed.load(Ordering::SeqCst)
+        self.shared.deadlines.is_armed_after(self.close_at)
     }
 
     /// Applies a stall timeout that was set or removed while a send was in flight.
@@ -185,10 +202,10 @@ impl Conn {
     }
 
     fn wake_reader_if_overdue(&self, now: u64) {
-        if self.shared.deadlines.read.load(Ordering::SeqCst) > now {
+        if !self.shared.review_read_deadline(now) {
             return;
         }
-        let waker = self.shared.take_reader(&mut self.shared.inbound.lock());
+        let waker = self.shared.take_reader(&mut self.shared.lock_inbound());
         if let Some(waker) = waker {
             waker.wake();
         }
@@ -212,12 +229,8 @@ impl Conn {
 
     /// Returns the earliest future deadline.
     fn next_deadline(&self, now: u64) -> u64 {
-        let read = match self.shared.deadlines.read.load(Ordering::SeqCst) {
-            // The reader was woken for it and now checks by itself.
-            passed if passed <= now => NEVER,
-            read => read,
-        };
-        let others = self.shared.outbound.lock().deadlines();
+        let others = self.shared.lock_outbound().deadlines();
+        let read = self.shared.next_read_deadline(others.far_read, now);
         read.min(others.write).min(others.lifetime).min(self.idle_deadline(now)).min(self.close_at)
     }
 }

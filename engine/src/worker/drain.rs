@@ -69,14 +69,14 @@ impl<D: Driver> Worker<D> {
     pub(super) fn queue_farewell(&mut self, shared: &ConnShared) {
         let (timeout, schedule, waiting) = shared
             .end_outbound(|outbound| (outbound.farewell_timeout(), outbound.queue_farewell(), outbound.take_wakers()));
-        let reader = shared.take_reader(&mut shared.inbound.lock());
+        let reader = shared.take_reader(&mut shared.lock_inbound());
         waiting.into_iter().chain(reader).for_each(Waker::wake);
         if schedule == Schedule::NeedsWake {
             self.flush(shared.key);
         }
         if let Some(timeout) = timeout {
             let end = self.worker_shared.clock.after(timeout);
-            shared.outbound.lock().set_deadlines(|deadlines| deadlines.lifetime = deadlines.lifetime.min(end));
+            shared.lock_outbound().set_deadlines(|deadlines| deadlines.lifetime = deadlines.lifetime.min(end));
             self.check_deadlines(shared.key);
         }
     }

@@ -76,7 +76,7 @@ impl Delivery {
 
 impl<D: Driver> HandOver for Worker<D> {
     fn hand_over(&mut self, shared: &Arc<ConnShared>, bytes: &Bytes, bytes_max: usize) -> Result<(), SendError> {
-        let offered = shared.outbound.lock().offer(bytes, bytes_max, &self.worker_shared.outbound)?;
+        let offered = shared.lock_outbound().offer(bytes, bytes_max, &self.worker_shared.outbound)?;
         match offered {
             Offered::Send(batch) => self.send(shared.key, batch),
             Offered::Queued(Schedule::NeedsWake) => self.flush(shared.key),

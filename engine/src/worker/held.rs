@@ -52,7 +52,7 @@ impl<D: Driver> Worker<D> {
         let Some(conn) = self.conn(key) else { return };
         conn.receive = Receive::Paused;
         let reader = {
-            let mut inbound = conn.shared.inbound.lock();
+            let mut inbound = conn.shared.lock_inbound();
             inbound.hold_back();
             // A reader with something to read was woken for that.
             if inbound.is_empty() { conn.shared.take_reader(&mut inbound) } else { None }
@@ -88,7 +88,7 @@ impl<D: Driver> Worker<D> {
         conn.receive = Receive::Paused;
         let (len, chunk) = (fill.filled_bytes(), fill.into_chunk());
         let reader = {
-            let mut inbound = conn.shared.inbound.lock();
+            let mut inbound = conn.shared.lock_inbound();
             inbound.hold_back();
             let reader = conn.shared.take_reader(&mut inbound);
             inbound.push(chunk);

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
+use crate::clock::near_tick::RENEWAL_TICKS;
 use crate::clock::sleep_entry::SleepEntry;
 use crate::clock::wheel::{Links, Lists, Wheel};
 use crate::clock::{Clock, RecentTick};
@@ -91,7 +92,7 @@ struct Conn {
     /// Tick at which the connection is reset: a closing one that has not ended by then, or one whose send in flight
     /// makes no progress. Before that the peer's progress is checked (see `progress`).
     close_at: u64,
-    /// Its place among the connections that have a deadline, for the tick in `shared.deadlines.armed`.
+    /// Its place among the connections that have a deadline, for the tick that is armed in `shared.deadlines`.
     timer: Links,
     received_at: RecentTick,
     phase: Phase,
@@ -137,6 +138,8 @@ pub(crate) struct Worker<D> {
     open: usize,
     /// The connections that have a deadline.
     timers: Lists,
+    /// The tick at which the stored ticks of all connections are renewed.
+    renew_at: u64,
     wheel: Wheel<Due>,
     starved: VecDeque<ConnKey>,
     /// Fan-outs with messages for members of this worker.
@@ -189,6 +192,7 @@ impl<D: Driver> Worker<D> {
         inline: Option<Executor>,
     ) -> Self {
         let now = worker_shared.clock.set(driver.elapsed());
+        worker_shared.clock.settle(now);
         let next_handler = worker_shared.index % handlers.len().max(1);
         #[cfg(feature = "tls")]
         let tls = tls::Sessions::new(&worker_shared.engine.tls);
@@ -199,6 +203,7 @@ impl<D: Driver> Worker<D> {
             conns: Pieces::default(),
             open: 0,
             timers: Lists::new(now),
+            renew_at: now + RENEWAL_TICKS,
             wheel: Wheel::new(now),
             starved: VecDeque::new(),
             deliveries: VecDeque::new(),
@@ -302,6 +307,9 @@ impl<D: Driver> Worker<D> {
 
     /// Acts on the timers that were due at the tick `now`.
     fn expire_timers(&mut self, now: u64) {
+        if now >= self.renew_at {
+            self.renew_deadlines(now);
+        }
         self.worker_shared.clock.settle(now);
         self.expire_deadlines(now);
         self.wheel.expire(now, &mut self.fired);
@@ -425,7 +433,7 @@ impl<D> Drop for Worker<D> {
         // After a shutdown no connections are left. After a panic or the failure of a ring, some can be left.
         for conn in self.conns.iter() {
             let mut wakers = conn.shared.end_outbound(|outbound| outbound.close(CloseCause::Shutdown));
-            let mut inbound = conn.shared.inbound.lock();
+            let mut inbound = conn.shared.lock_inbound();
             inbound.finish(End::Failed(CloseCause::Shutdown));
             wakers.extend(conn.shared.take_reader(&mut inbound));
             drop(inbound);

@@ -21,7 +21,7 @@ impl<D: Driver> Worker<D> {
             return;
         }
         conn.flags.set(WATCHING);
-        let fin = !conn.shared.inbound.lock().has_peer_ended();
+        let fin = !conn.shared.lock_inbound().has_peer_ended();
         self.driver.watch_end(key, fin);
     }
 
@@ -42,10 +42,10 @@ impl<D: Driver> Worker<D> {
 /// Records the peer's FIN and wakes everything that waits for it.
 pub(super) fn note_peer_end(shared: &ConnShared) {
     let reader = {
-        let mut inbound = shared.inbound.lock();
+        let mut inbound = shared.lock_inbound();
         inbound.note_peer_end();
         shared.take_reader(&mut inbound)
     };
-    let watchers = shared.outbound.lock().note_peer_end();
+    let watchers = shared.lock_outbound().note_peer_end();
     watchers.into_iter().chain(reader).for_each(Waker::wake);
 }

@@ -24,7 +24,7 @@ impl<D: Driver> Worker<D> {
         // A closing connection is drained without a bound, because its input is dropped at once.
         let holds = conn.holds != Holds::No;
         let budget = (conn.phase == Phase::Open && (budgets || holds))
-            .then(|| marks.bytes_high.saturating_sub(conn.shared.inbound.lock().bytes()).max(1))
+            .then(|| marks.bytes_high.saturating_sub(conn.shared.lock_inbound().bytes()).max(1))
             .map(|budget| if holds { budget.min(HELD_BYTES) } else { budget });
         conn.receive = Receive::Armed;
         self.driver.arm_receive(key, budget);
@@ -46,7 +46,7 @@ impl<D: Driver> Worker<D> {
         self.worker_shared.counters.chunks_total.add(1);
         conn.received_at = RecentTick::new(now);
 
-        let mut inbound = conn.shared.inbound.lock();
+        let mut inbound = conn.shared.lock_inbound();
         let wakes_endpoint = conn.shared.take_endpoint();
         let waker = if wakes_endpoint { None } else { conn.shared.take_task(&mut inbound) };
         if len >= LEASE_BYTES_MIN {
@@ -103,11 +103,11 @@ impl<D: Driver> Worker<D> {
         match end {
             ReceiveEnd::Cancelled if conn.flags.has(QUIET) => conn.receive = Receive::Paused,
             ReceiveEnd::Cancelled => {
-                let paused = conn.shared.inbound.lock().is_paused();
+                let paused = conn.shared.lock_inbound().is_paused();
                 self.after_receive(key, paused);
             }
             // A receive that finds no buffer while it is being cancelled has ended and must not be armed again.
-            ReceiveEnd::Starved if conn.shared.inbound.lock().is_paused() => self.after_receive(key, true),
+            ReceiveEnd::Starved if conn.shared.lock_inbound().is_paused() => self.after_receive(key, true),
             ReceiveEnd::Starved => {
                 conn.receive = Receive::Starved;
                 self.starved.push_back(key);
@@ -127,7 +127,7 @@ impl<D: Driver> Worker<D> {
                 let end = End::Eof;
                 let Some(conn) = self.conn(key) else { return };
                 let watches = {
-                    let mut inbound = conn.shared.inbound.lock();
+                    let mut inbound = conn.shared.lock_inbound();
                     inbound.finish(end);
                     inbound.is_watched()
                 };

@@ -58,7 +58,7 @@ impl<D: Driver> Worker<D> {
         if conn.shared.key != key || conn.flags.has(SENDING) || conn.phase == Phase::Closing {
             return;
         }
-        let mut outbound = conn.shared.outbound.lock();
+        let mut outbound = conn.shared.lock_outbound();
         match outbound.take_batch() {
             Some(batch) => {
                 drop(outbound);
@@ -116,7 +116,7 @@ impl<D: Driver> Worker<D> {
         if conn.flags.has(ENCRYPTED) {
             return self.on_encrypted_sent(key, closing);
         }
-        let (wakers, next) = Next::after_batch(&mut conn.shared.outbound.lock(), &marks);
+        let (wakers, next) = Next::after_batch(&mut conn.shared.lock_outbound(), &marks);
         self.after_send(key, closing, wakers, next);
     }
 
@@ -124,7 +124,7 @@ impl<D: Driver> Worker<D> {
     #[cfg(feature = "tls")]
     pub(super) fn complete_send(&mut self, shared: &ConnShared, closing: bool) {
         let marks = self.worker_shared.outbound;
-        let (wakers, next) = Next::after_batch(&mut shared.outbound.lock(), &marks);
+        let (wakers, next) = Next::after_batch(&mut shared.lock_outbound(), &marks);
         self.after_send(shared.key, closing, wakers, next);
     }
 
@@ -182,7 +182,7 @@ impl<D: Driver> Worker<D> {
         let Some(conn) = self.conn(key) else { return };
         let closing = conn.phase != Phase::Open;
         let wakers = conn.shared.end_outbound(|outbound| outbound.close(cause));
-        let reader = conn.shared.take_reader(&mut conn.shared.inbound.lock());
+        let reader = conn.shared.take_reader(&mut conn.shared.lock_inbound());
         wakers.into_iter().chain(reader).for_each(Waker::wake);
         if closing {
             self.fail(key, cause);

@@ -6,7 +6,7 @@
 //! The kernel fills all published buffers in turn, so each of them comes to occupy memory. Most rings need few at a
 //! time: a ring publishes some of its buffers and keeps the others in reserve. When half of those in circulation are
 //! filled at once, their number doubles; when few were needed for a while, [`trim`](BufferGroups::trim) takes the
-//! others back and gives their memory to the system.
+//! others back and gives their memory to the system. Once none was needed, it gives back the memory of all.
 
 use std::io;
 use std::sync::Arc;
@@ -176,6 +176,8 @@ pub(super) struct BufferRing {
     low: usize,
     /// Buffers that are not in `reserve`: free, filled or leased.
     circulating: usize,
+    /// None was filled between the last two trims, so the memory of all is given back.
+    rests: bool,
     reserve: Vec<u16>,
 }
 
@@ -194,7 +196,7 @@ impl BufferRing {
         let pool = LeasePool::new(pages, count, buffer_bytes, signal);
         let table = Pages::small(usize::from(count) * size_of::<BufRingEntry>())?;
         let reserve = (0..count).rev().collect();
-        let mut ring = Self { pool, table, count, tail: 0, free: 0, low: 0, circulating: 0, reserve };
+        let mut ring = Self { pool, table, count, tail: 0, free: 0, low: 0, circulating: 0, rests: false, reserve };
         ring.grow(ring.circulating_min());
         ring.publish();
         Ok(ring)
@@ -261,6 +263,7 @@ impl BufferRing {
     /// # Safety
     /// As there.
     unsafe fn trim(&mut self) -> bool {
+        let rested = std::mem::replace(&mut self.rests, self.low == self.circulating);
         let needed = (self.circulating - self.low) * CIRCULATING_PER_FILLED;
         let wanted = needed.next_power_of_two().max(self.circulating_min());
         let former = self.reserve.len();
@@ -282,7 +285,12 @@ impl BufferRing {
             }
         }
         self.low = self.free;
-        self.circulating > self.circulating_min()
+        if self.rests && !rested {
+            // SAFETY: all buffers are free, by the condition above. Those that are published have nothing in them that
+            // was not reaped, and the kernel writes to none of them meanwhile, by this function's contract.
+            unsafe { self.pool.release(0..self.count) };
+        }
+        !self.rests
     }
 
     /// Returns the bytes that the kernel put in `buffer`.
@@ -381,9 +389,14 @@ mod tests {
         // SAFETY: there is no completion, because the ring is not registered.
         assert!(unsafe { ring.trim() }, "20 were needed at a time");
         assert_eq!(ring.circulating, 64);
+        let kept = ring.pool.address(3);
+        // SAFETY: as above.
+        unsafe { kept.write(7) };
         // SAFETY: as above.
         assert!(!unsafe { ring.trim() }, "none was needed since");
         assert_eq!((ring.circulating, ring.free), (32, 32));
+        // SAFETY: as above.
+        assert_eq!(unsafe { kept.read() }, 0, "the memory of those in circulation was given back too");
         let mut all = published(&mut ring);
         all.extend(&ring.reserve);
         all.sort_unstable();

@@ -8,7 +8,7 @@ use crate::error::{CloseCause, SendError};
 const SECOND: Duration = Duration::from_secs(1);
 
 /// Returns the script of a peer that sends nothing, reads nothing and never ends.
-fn silent() -> Script {
+pub(super) fn silent() -> Script {
     Script { ending: Ending::Silence, reads: false, ..talker(Vec::new()) }
 }
 
@@ -26,13 +26,13 @@ where
 }
 
 #[track_caller]
-fn assert_fired(at: Duration, due: Duration) {
+pub(super) fn assert_fired(at: Duration, due: Duration) {
     assert!(at >= due, "fired {:?} too early", due - at);
     // Deadlines are rounded up to a tick, and so are the times they are counted from.
     assert!(at <= due + 2 * TICK, "fired {:?} too late", at - due);
 }
 
-fn end_of(sim: &Simulation) -> (Option<Result<(), ReceiveError>>, Duration) {
+pub(super) fn end_of(sim: &Simulation) -> (Option<Result<(), ReceiveError>>, Duration) {
     sim.stage.log_of(0, |log| (log.end, log.done_at.expect("the handler has ended")))
 }
 
@@ -163,7 +163,7 @@ fn the_idle_timeout_counts_from_the_last_bytes() {
 }
 
 /// Runs one connection to its close. Its peer sends one byte at `spoke_at`; the worker sleeps until then.
-fn run_with_word<H, F>(setup: Setup, spoke_at: Duration, handler: H) -> Simulation
+pub(super) fn run_with_word<H, F>(setup: Setup, spoke_at: Duration, handler: H) -> Simulation
 where
     H: Fn(Connection, Stage) -> F + Send + Sync + 'static,
     F: Future<Output = ()> + 'static,

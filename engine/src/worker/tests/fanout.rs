@@ -40,7 +40,7 @@ fn members(mut setup: Setup, count: usize, everybody: &FanOut) -> Simulation {
 impl Simulation {
     /// Returns whether the worker has nothing left to do for fan-outs and nothing to send.
     fn is_at_rest(&self) -> bool {
-        let sent = || self.worker.conns.iter().all(|conn| conn.shared.outbound.lock().bytes() == 0);
+        let sent = || self.worker.conns.iter().all(|conn| conn.shared.lock_outbound().bytes() == 0);
         self.worker.deliveries.is_empty() && self.worker.backlogs.is_empty() && sent()
     }
 

@@ -1,7 +1,7 @@
 //! Tests of a whole worker on the simulated driver: one thread, fake time, every choice from a seed.
 //!
 //! [`Simulation`] builds a worker with its handlers and ticks them. `properties` runs thousands of random scenarios,
-//! `deadlines`, `shutdown` and `successors` exact ones, `fanout` and `connect` both.
+//! `deadlines`, `distant_deadlines`, `shutdown` and `successors` exact ones, `fanout` and `connect` both.
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -30,6 +30,7 @@ use crate::time::{Sleep, Timer};
 mod bursts;
 mod connect;
 mod deadlines;
+mod distant_deadlines;
 mod endpoints;
 mod fanout;
 mod held;
@@ -298,8 +299,8 @@ impl Simulation {
     fn tick(&mut self) {
         self.worker.tick().expect("the simulated driver does not fail");
         for conn in self.worker.conns.iter() {
-            let bytes = conn.shared.inbound.lock().bytes();
-            let finished = conn.shared.outbound.lock().check_open().is_err();
+            let bytes = conn.shared.lock_inbound().bytes();
+            let finished = conn.shared.lock_outbound().check_open().is_err();
             assert_eq!(conn.shared.is_finished(), finished, "the flag for readers agrees with the queue");
             assert!(bytes <= self.inbound_bytes_max, "{bytes} bytes in an inbound buffer, above its bound");
         }

@@ -318,7 +318,7 @@ fn a_stalled_connection_does_not_starve_others() {
             assert!(sim.net.borrow().peers[1..].iter().all(|peer| peer.received == pattern(500)));
             assert!(sim.now() < Duration::from_secs(60), "seed {seed}: they waited for the stalled one");
             // Its peer was stopped too; with cancellation a few buffers later.
-            let held = sim.worker.conns.iter().map(|conn| conn.shared.inbound.lock().bytes()).sum::<u32>();
+            let held = sim.worker.conns.iter().map(|conn| conn.shared.lock_inbound().bytes()).sum::<u32>();
             assert!(held <= 64 + 10 * 16, "seed {seed}: a handler that does not read holds {held} bytes");
             sim.finish(Shutdown::immediate());
         }

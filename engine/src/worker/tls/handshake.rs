@@ -48,7 +48,7 @@ impl<D: Driver> Worker<D> {
         self.insert_session(key, session);
         let at = self.worker_shared.clock.after(timeout);
         if let Some(conn) = self.conn(key) {
-            conn.shared.outbound.lock().set_deadlines(|deadlines| deadlines.lifetime = at);
+            conn.shared.lock_outbound().set_deadlines(|deadlines| deadlines.lifetime = at);
         }
         self.check_deadlines(key);
         if self.tls.handshakes >= handshakes_max {
@@ -63,7 +63,7 @@ impl<D: Driver> Worker<D> {
         let refused = match self.conn(key) {
             Some(conn) if conn.flags.has(ENCRYPTED) => Some("the connection speaks TLS already"),
             // Nothing that came in the clear may pass for what comes later.
-            Some(conn) if !conn.shared.inbound.lock().is_empty() => Some(SPEAKS_FIRST),
+            Some(conn) if !conn.shared.lock_inbound().is_empty() => Some(SPEAKS_FIRST),
             Some(conn) if conn.phase == Phase::Open => None,
             _ => Some(ENDED),
         };
@@ -237,7 +237,7 @@ impl<D: Driver> Worker<D> {
     fn end_of_encrypted(&mut self, key: ConnKey) {
         let end = self.encrypted_end(key);
         let Some(conn) = self.conn(key) else { return };
-        conn.shared.inbound.lock().finish(end);
+        conn.shared.lock_inbound().finish(end);
         note_peer_end(&conn.shared);
         self.advance_close(key);
     }

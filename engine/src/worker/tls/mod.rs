@@ -191,7 +191,7 @@ impl<D: Driver> Worker<D> {
     fn push_plain(&mut self, key: ConnKey, plain: Buffer, record_bytes: usize) -> (Option<Waker>, bool) {
         let marks = self.worker_shared.inbound;
         let Some(conn) = self.conns.get_mut(key.index) else { return (None, false) };
-        let mut inbound = conn.shared.inbound.lock();
+        let mut inbound = conn.shared.lock_inbound();
         // A slow peer shows that it lives long before its record is complete.
         inbound.count_records(record_bytes, plain.len());
         let reader = if plain.is_empty() { None } else { conn.shared.take_reader(&mut inbound) };
@@ -227,7 +227,7 @@ impl<D: Driver> Worker<D> {
         let Some(session) = self.tls.get(key) else { return };
         if session.pump.has_peer_closed() && !std::mem::replace(&mut session.peer_closed, true) {
             let Some(conn) = self.conn(key) else { return };
-            conn.shared.inbound.lock().finish(End::Eof);
+            conn.shared.lock_inbound().finish(End::Eof);
             note_peer_end(&conn.shared);
         }
         self.send_control(key);
@@ -359,7 +359,7 @@ impl<D: Driver> Worker<D> {
         self.forget_progress(key);
         let mut wakers = shared.end_outbound(|outbound| outbound.close(CloseCause::Tls));
         {
-            let mut inbound = shared.inbound.lock();
+            let mut inbound = shared.lock_inbound();
             inbound.finish(End::Failed(CloseCause::Tls));
             wakers.extend(shared.take_reader(&mut inbound));
         }
