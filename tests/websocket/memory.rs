@@ -224,7 +224,7 @@ fn a_sender_does_not_keep_the_compressor_of_an_ended_connection() {
             let senders: Vec<_> = (0..CONNECTIONS).map(|_| reports.next()).collect();
             let before = held_bytes();
             clients.into_iter().for_each(Client::close);
-            // More than 90 KiB each.
+            // About 80 KiB each.
             wait_until("the compressors to be freed", || held_bytes() + CONNECTIONS * 64 * 1024 < before);
             drop(senders);
             server.finish();
