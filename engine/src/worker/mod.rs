@@ -313,10 +313,14 @@ impl<D: Driver> Worker<D> {
         self.worker_shared.clock.settle(now);
         self.expire_deadlines(now);
         self.wheel.expire(now, &mut self.fired);
-        // Nearly always.
-        if self.fired.is_empty() {
-            return;
+        if !self.fired.is_empty() {
+            self.act_on_fired();
         }
+    }
+
+    // Not inlined: most ticks have none.
+    #[inline(never)]
+    fn act_on_fired(&mut self) {
         let mut fired = std::mem::take(&mut self.fired);
         for due in fired.drain(..) {
             match due {
