@@ -136,9 +136,9 @@ fn deflate(subject: CompressMessage) -> CompressMessage {
 }
 
 #[library_benchmark]
-#[bench::small(args = (warmed(inflate_message(1024, false))), config = limit(18_400))]
-#[bench::small_takeover(args = (warmed(inflate_message(1024, true))), config = limit(18_300))]
-#[bench::large(args = (warmed(inflate_message(65_536, false))), config = limit(831_000))]
+#[bench::small(args = (warmed(inflate_message(1024, false))), config = limit(10_900))]
+#[bench::small_takeover(args = (warmed(inflate_message(1024, true))), config = limit(11_000))]
+#[bench::large(args = (warmed(inflate_message(65_536, false))), config = limit(588_000))]
 fn inflate(subject: ReceiveMessages) -> ReceiveMessages {
     step(subject)
 }
