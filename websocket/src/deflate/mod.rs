@@ -2,8 +2,8 @@
 //!
 //! `negotiate` agrees on the parameters in the opening handshake, `extension_list` parses their header. A message whose
 //! first frame has RSV1 is then a run of deflate blocks that ends with an empty block, whose last four bytes are left
-//! out. `deflater` makes such runs with `encoder`, `inflater` reads them with `decoder`, `pool` lends the state of both
-//! to connections that keep none between messages. [`Protocol`](crate::protocol::Protocol) inflates received messages,
+//! out. `deflater` makes such runs with `encoder`, `inflater` reads them with `decoder`, `format` has what these share,
+//! `pool` lends the state of both to connections that keep none between messages. [`Protocol`](crate::protocol::Protocol) inflates received messages,
 //! [`MessageDeflater`] compresses sent ones.
 //!
 //! # Cost
@@ -17,11 +17,14 @@ mod decoder;
 mod deflater;
 mod encoder;
 mod extension_list;
+mod format;
 mod inflater;
 mod inflation;
 mod messages;
 mod negotiate;
 mod pool;
+#[cfg(all(test, not(miri)))]
+mod samples;
 
 pub use config::{CompressionLevel, DeflateConfig, WindowBits};
 pub(crate) use deflater::Deflater;

@@ -76,9 +76,14 @@ impl<H: EventHandler> Flow<H> {
     pub(super) fn clear(&mut self, flags: u8) {
         if let Some(extra) = &mut self.0 {
             extra.flags &= !flags;
-            if !extra.is_needed() {
-                self.0 = None;
-            }
+            self.shrink();
+        }
+    }
+
+    /// Gives the memory back if nothing in it is needed.
+    fn shrink(&mut self) {
+        if self.0.as_ref().is_some_and(|extra| !extra.is_needed()) {
+            self.0 = None;
         }
     }
 
@@ -175,7 +180,7 @@ impl<H: EventHandler> Flow<H> {
         if let Some(extra) = &mut self.0 {
             extra.stays_in_hub = false;
             let registration = extra.registration.take();
-            self.clear(0);
+            self.shrink();
             drop(registration);
         }
     }

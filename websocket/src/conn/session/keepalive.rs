@@ -113,7 +113,7 @@ impl Session {
 
     /// Returns the time between the last answered ping of the keepalive and its pong.
     pub(crate) fn rtt(&self) -> Option<Duration> {
-        self.keepalive()?.rtt()
+        self.around().rtt()
     }
 
     /// Takes a pong that answers a ping of the keepalive; false for any other.

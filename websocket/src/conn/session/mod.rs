@@ -215,6 +215,6 @@ impl Session {
 
     /// Returns the reserved bits of the last message that was read.
     pub(crate) fn reserved_bits(&self) -> ReservedBits {
-        self.cold.as_ref().map_or(ReservedBits::NONE, |cold| cold.reserved_bits)
+        self.around().reserved_bits()
     }
 }

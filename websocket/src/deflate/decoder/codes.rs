@@ -1,15 +1,7 @@
 //! The symbols of RFC 1951 section 3.2.5, and the fixed codes of section 3.2.6.
 
 use super::table::{Alphabet, Entry, Table};
-
-/// The most bits of a code.
-pub(super) const CODE_LEN_MAX: usize = 15;
-
-/// The symbol that ends a block.
-pub(super) const END_OF_BLOCK: usize = 256;
-
-/// The most bytes of a match.
-pub(super) const MATCH_BYTES_MAX: usize = 258;
+use crate::deflate::format::{END_OF_BLOCK, LENGTH_SYMBOLS, MATCH_BYTES_MAX, distance_extra_len, length_extra_len};
 
 /// The symbols of the fixed code for literals, of which the last two are invalid.
 const LITERAL_SYMBOLS: usize = 288;
@@ -52,14 +44,14 @@ const fn literals() -> [Entry; LITERAL_SYMBOLS] {
     }
     entries[END_OF_BLOCK] = Entry::END_OF_BLOCK;
     let (mut number, mut base) = (0, 3);
-    while number < 28 {
-        let extra_len = if number < 8 { 0 } else { number / 4 - 1 };
-        entries[END_OF_BLOCK + 1 + number as usize] = Entry::base(base, extra_len);
+    while number < LENGTH_SYMBOLS {
+        let extra_len = length_extra_len(number) as u32;
+        entries[END_OF_BLOCK + 1 + number] = Entry::base(base, extra_len);
         base += 1 << extra_len;
         number += 1;
     }
     // The longest match has a symbol to itself.
-    entries[END_OF_BLOCK + 1 + number as usize] = Entry::base(MATCH_BYTES_MAX as u32, 0);
+    entries[END_OF_BLOCK + 1 + number] = Entry::base(MATCH_BYTES_MAX as u32, 0);
     entries
 }
 
@@ -67,8 +59,8 @@ const fn distances() -> [Entry; DISTANCE_SYMBOLS] {
     let mut entries = [Entry::INVALID; DISTANCE_SYMBOLS];
     let (mut number, mut base) = (0, 1);
     while number < 30 {
-        let extra_len = if number < 4 { 0 } else { number / 2 - 1 };
-        entries[number as usize] = Entry::base(base, extra_len);
+        let extra_len = distance_extra_len(number) as u32;
+        entries[number] = Entry::base(base, extra_len);
         base += 1 << extra_len;
         number += 1;
     }

@@ -2,17 +2,12 @@
 
 use super::Stop;
 use super::bits::BitReader;
-use super::codes::{Codes, DISTANCES, END_OF_BLOCK, LITERALS};
+use super::codes::{Codes, DISTANCES, LITERALS};
 use super::table::{Alphabet, CodedSymbol, Counts, Entry, SYMBOLS_MAX, Sorted, Table};
-
-/// The number of symbols for the lengths of codes and their repetitions.
-const RUN_SYMBOLS: usize = 19;
+use crate::deflate::format::{END_OF_BLOCK, LENS_ORDER, RUN_SYMBOLS};
 
 /// The most bits of a run: seven of its code, and seven extra bits.
 const RUN_LEN_MAX: u32 = 14;
-
-/// The order in which the lengths of the codes for lengths are sent.
-const LENS_ORDER: [usize; RUN_SYMBOLS] = [16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15];
 
 /// The most symbols for literals, lengths and the end of a block, and the most for distances.
 const LITERALS_MAX: usize = 286;

@@ -1,10 +1,11 @@
 //! The literals and matches of a block (RFC 1951 section 3.2.3).
 
 use super::bits::{AHEAD_BYTES, BitReader};
-use super::codes::{Codes, MATCH_BYTES_MAX};
+use super::codes::Codes;
 use super::history::History;
 use super::table::{Entry, Table};
 use super::{OUTPUT_BYTES, Output, Stop};
+use crate::deflate::format::MATCH_BYTES_MAX;
 
 /// The most bits of a symbol with its extra bits: the length of a match, or its distance.
 const SYMBOL_LEN_MAX: u32 = 28;

@@ -4,9 +4,9 @@
 //! longer code leads to a further table behind the main one, which has an entry for all values of the bits that follow.
 
 use super::Stop;
-use super::codes::CODE_LEN_MAX;
+use crate::deflate::format::CODE_LEN_MAX;
 
-/// A symbol, with all that has to be known of it.
+/// A symbol, and the bits of its code and behind it.
 ///
 /// | bits | |
 /// |---|---|
@@ -115,18 +115,18 @@ impl CodedSymbol {
     }
 }
 
-/// What a code can stand for.
+/// The symbols that a code can have.
 #[derive(Debug)]
 pub(super) struct Alphabet<const SYMBOLS: usize> {
     /// The entry of each symbol, without its code.
     pub(super) entries: [Entry; SYMBOLS],
-    /// What bits lead to that are no code.
+    /// The entry for bits that are no code.
     pub(super) unused: Entry,
     /// Whether a single symbol with a code of one bit is allowed.
     pub(super) allows_lone: bool,
 }
 
-/// How many codes have each length.
+/// The number of codes of each length.
 pub(super) type Counts = [u16; CODE_LEN_MAX + 1];
 
 /// The most symbols of a code.

@@ -5,60 +5,7 @@ use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, 
 
 use super::*;
 use crate::deflate::encoder::Encoder;
-
-const TAIL: [u8; 4] = [0x00, 0x00, 0xFF, 0xFF];
-const LEVELS: [i32; 11] = [-2, -1, 1, 2, 3, 4, 5, 6, 7, 8, 9];
-
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        self.0 >> 33
-    }
-
-    fn below(&mut self, end: usize) -> usize {
-        self.next() as usize % end
-    }
-
-    fn noise(&mut self, len: usize) -> Vec<u8> {
-        (0..len).map(|_| self.next() as u8).collect()
-    }
-
-    /// Returns a payload of one of many kinds.
-    fn payload(&mut self, len: usize) -> Vec<u8> {
-        match self.below(7) {
-            0 => self.noise(len),
-            1 => vec![self.next() as u8; len],
-            2 => {
-                let period = 1 + self.below(40);
-                self.noise(period).into_iter().cycle().take(len).collect()
-            }
-            3 => (0..len).map(|_| self.below(3) as u8 * 100).collect(),
-            // Few symbols are frequent and many rare, whose codes are long.
-            4 => (0..len).map(|_| (self.next() & self.next() & self.next() & self.next()) as u8).collect(),
-            _ => {
-                let words = ["ebb", "flood", "slack", "spring", "neap", "Flut", "étale", "潮"];
-                let mut bytes = Vec::new();
-                while bytes.len() < len {
-                    let (id, word) = (self.below(900_000), words[self.below(words.len())]);
-                    bytes.extend(format!("{{\"id\":{id},\"state\":\"{word}\"}},").bytes());
-                }
-                bytes.truncate(len);
-                bytes
-            }
-        }
-    }
-
-    fn len(&mut self) -> usize {
-        match self.below(8) {
-            0 => 1 << self.below(17),
-            1 => self.below(100_000),
-            2 => self.below(6),
-            _ => self.below(3000),
-        }
-    }
-}
+use crate::deflate::samples::{LEVELS, Random, TAIL};
 
 /// A decoder with memory for output of any size.
 struct Reader {

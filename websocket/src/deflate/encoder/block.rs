@@ -2,10 +2,11 @@
 
 use super::bits::BitWriter;
 use super::codes::{
-    Code, DISTANCE_EXTRA_LENS, DISTANCE_SYMBOLS, END_OF_BLOCK, FIXED_DISTANCES, FIXED_LITERALS, LITERAL_EXTRA_LENS,
-    LITERAL_SYMBOLS, NO_DISTANCE, distance_symbol, fixed_bits, length_symbol,
+    Code, DISTANCE_EXTRA_LENS, DISTANCE_SYMBOLS, FIXED_DISTANCES, FIXED_LITERALS, LITERAL_EXTRA_LENS, LITERAL_SYMBOLS,
+    NO_DISTANCE, distance_symbol, fixed_bits, length_symbol,
 };
 use super::header::Header;
+use crate::deflate::format::END_OF_BLOCK;
 
 /// Maximum symbols of a block: with more, their frequencies follow changes of the payload less well.
 const SYMBOLS_MAX: usize = 16 << 10;

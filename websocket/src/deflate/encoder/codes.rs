@@ -1,17 +1,12 @@
 //! The alphabets of RFC 1951 section 3.2.5, and the fixed codes of section 3.2.6.
 
-/// The shortest and the longest match that has a code. The encoder looks for [`MATCH_BYTES_MIN`] or more.
+use crate::deflate::format::{END_OF_BLOCK, LENGTH_SYMBOLS, distance_extra_len, length_extra_len};
+
+/// The shortest match that has a code. The encoder looks for [`MATCH_BYTES_MIN`] or more.
 const LENGTH_MIN: usize = 3;
-pub(super) const MATCH_BYTES_MAX: usize = 258;
 
 /// The shortest match that is looked for. Those of three bytes save next to nothing.
 pub(super) const MATCH_BYTES_MIN: usize = 4;
-
-/// The most bits of a code.
-pub(super) const CODE_LEN_MAX: usize = 15;
-
-/// The symbol that ends a block.
-pub(super) const END_OF_BLOCK: usize = 256;
 
 /// The number of symbols for literals, the end of a block, and lengths.
 pub(super) const LITERAL_SYMBOLS: usize = 286;
@@ -21,9 +16,6 @@ pub(super) const DISTANCE_SYMBOLS: usize = 32;
 
 /// The symbol for a distance that takes no bits: that of a literal.
 pub(super) const NO_DISTANCE: usize = 30;
-
-/// The number of symbols for lengths, but the last.
-const LENGTH_SYMBOLS: usize = 28;
 
 /// How many extra bits each symbol of literals and lengths has.
 pub(super) static LITERAL_EXTRA_LENS: [u8; LITERAL_SYMBOLS] = literal_extra_lens();
@@ -117,9 +109,9 @@ pub(super) fn fixed_bits(literals: &[u16; LITERAL_SYMBOLS], distances: &[u16; DI
 
 const fn literal_extra_lens() -> [u8; LITERAL_SYMBOLS] {
     let mut lens = [0; LITERAL_SYMBOLS];
-    let mut number = 8;
+    let mut number = 0;
     while number < LENGTH_SYMBOLS {
-        lens[END_OF_BLOCK + 1 + number] = number as u8 / 4 - 1;
+        lens[END_OF_BLOCK + 1 + number] = length_extra_len(number);
         number += 1;
     }
     lens
@@ -127,9 +119,9 @@ const fn literal_extra_lens() -> [u8; LITERAL_SYMBOLS] {
 
 const fn distance_extra_lens() -> [u8; DISTANCE_SYMBOLS] {
     let mut lens = [0; DISTANCE_SYMBOLS];
-    let mut number = 4;
+    let mut number = 0;
     while number < NO_DISTANCE {
-        lens[number] = number as u8 / 2 - 1;
+        lens[number] = distance_extra_len(number);
         number += 1;
     }
     lens

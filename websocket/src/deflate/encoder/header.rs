@@ -3,17 +3,15 @@
 use std::iter;
 
 use super::bits::BitWriter;
-use super::codes::{CODE_LEN_MAX, DISTANCE_SYMBOLS, LITERAL_SYMBOLS};
+use super::codes::{DISTANCE_SYMBOLS, LITERAL_SYMBOLS};
 use super::huffman::CodeLengths;
+use crate::deflate::format::{CODE_LEN_MAX, LENS_ORDER, RUN_SYMBOLS};
 
 /// The header of a block that is not the last, with its type.
 const DYNAMIC_BLOCK: (u64, u32) = (0b100, 3);
 
 /// The most bits of a code for the length of a code.
 const LENGTH_CODE_LEN_MAX: usize = 7;
-
-/// The number of symbols for the lengths of codes and their repetitions.
-const RUN_SYMBOLS: usize = 19;
 
 /// The symbols for the repetition of a length, and for shorter and longer runs of zeros.
 const REPEAT: usize = 16;
@@ -26,9 +24,6 @@ static RUN_EXTRA_LENS: [u8; RUN_SYMBOLS] = {
     (lens[REPEAT], lens[ZEROS], lens[MANY_ZEROS]) = (2, 3, 7);
     lens
 };
-
-/// The order in which the lengths of the codes for lengths are sent.
-const LENGTHS_ORDER: [usize; RUN_SYMBOLS] = [16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15];
 
 /// The codes of a dynamic block, as it sends them.
 #[derive(Debug)]
@@ -49,7 +44,7 @@ impl Header {
         let distances = CodeLengths::new(distances, CODE_LEN_MAX);
         let runs = Runs::new(&literals, &distances);
         let run_lengths = CodeLengths::new(&runs.frequencies, LENGTH_CODE_LEN_MAX);
-        let last = LENGTHS_ORDER.iter().rposition(|symbol| run_lengths.lens[*symbol] > 0);
+        let last = LENS_ORDER.iter().rposition(|symbol| run_lengths.lens[*symbol] > 0);
         let run_lens_count = last.map_or(4, |last| (last + 1).max(4));
         let extra_bits = |symbol: usize| u32::from(runs.frequencies[symbol]) * u32::from(RUN_EXTRA_LENS[symbol]);
         let bits = DYNAMIC_BLOCK.1
@@ -65,7 +60,7 @@ impl Header {
         writer.put(self.literals.end() as u64 - 257, 5);
         writer.put(self.distances.end() as u64 - 1, 5);
         writer.put(self.run_lens_count as u64 - 4, 4);
-        let lens = LENGTHS_ORDER[..self.run_lens_count].iter().map(|symbol| (self.run_lengths.lens[*symbol].into(), 3));
+        let lens = LENS_ORDER[..self.run_lens_count].iter().map(|symbol| (self.run_lengths.lens[*symbol].into(), 3));
         writer.put_all(bundled::<18>(lens));
         let codes = self.run_lengths.codes(&RUN_EXTRA_LENS);
         let runs = self.runs.list[..self.runs.count].iter();

@@ -2,7 +2,8 @@
 
 use std::mem;
 
-use super::codes::{CODE_LEN_MAX, Code};
+use super::codes::Code;
+use crate::deflate::format::CODE_LEN_MAX;
 
 /// Frequencies below this are sorted by counting them. In short messages nearly all are.
 const COUNTED: usize = 64;

@@ -22,9 +22,10 @@ use std::cell::Cell;
 
 use self::bits::{BitWriter, OpenByte};
 use self::block::{FIXED_BLOCK, Symbols};
-use self::codes::{END_OF_BLOCK, FIXED_LITERALS};
+use self::codes::FIXED_LITERALS;
 use self::parse::Effort;
 use self::window::{LOOKAHEAD_BYTES, Tables, Window};
+use super::format::END_OF_BLOCK;
 
 /// The bytes of a piece that is not the last for which compressing is worthwhile: each time ends a block.
 const PIECE_BYTES: usize = 8 << 10;

@@ -2,8 +2,9 @@
 
 use super::bits::BitWriter;
 use super::block::Symbols;
-use super::codes::{self, Code, FIXED_LITERALS, MATCH_BYTES_MAX, MATCH_BYTES_MIN};
+use super::codes::{self, Code, FIXED_LITERALS, MATCH_BYTES_MIN};
 use super::window::Finder;
+use crate::deflate::format::MATCH_BYTES_MAX;
 
 /// How long a search goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,59 +3,7 @@
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
 
 use super::*;
-
-const TAIL: [u8; 4] = [0x00, 0x00, 0xFF, 0xFF];
-const LEVELS: [i32; 11] = [-2, -1, 1, 2, 3, 4, 5, 6, 7, 8, 9];
-
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        self.0 >> 33
-    }
-
-    fn below(&mut self, end: usize) -> usize {
-        self.next() as usize % end
-    }
-
-    fn noise(&mut self, len: usize) -> Vec<u8> {
-        (0..len).map(|_| self.next() as u8).collect()
-    }
-
-    /// Returns a list of records with the same keys.
-    fn records(&mut self, len: usize) -> Vec<u8> {
-        let words = ["ebb", "flood", "slack", "spring", "neap", "Flut", "étale", "潮"];
-        let mut bytes = Vec::new();
-        while bytes.len() < len {
-            let [id, price] = [self.below(900_000), self.below(500)];
-            let [state, place] = [self.below(words.len()), self.below(words.len())].map(|index| words[index]);
-            bytes.extend(
-                format!("{{\"id\":{id},\"state\":\"{state}\",\"price\":{price}.5,\"place\":\"{place}\"}},").bytes(),
-            );
-        }
-        bytes.truncate(len);
-        bytes
-    }
-
-    /// Returns a payload of one of many kinds.
-    fn payload(&mut self, len: usize) -> Vec<u8> {
-        match self.below(7) {
-            0 => self.noise(len),
-            1 => vec![self.next() as u8; len],
-            2 => {
-                let period = 1 + self.below(40);
-                self.noise(period).into_iter().cycle().take(len).collect()
-            }
-            3 => (0..len).map(|_| self.below(3) as u8 * 100).collect(),
-            4 => {
-                let noise = self.noise(len / 2);
-                [self.records(len - len / 2), noise].concat()
-            }
-            _ => self.records(len),
-        }
-    }
-}
+use crate::deflate::samples::{LEVELS, Random, TAIL};
 
 fn inflate(inflater: &mut Decompress, deflated: &[u8], len: usize) -> Vec<u8> {
     let mut payload = Vec::with_capacity(len + 1);
@@ -94,12 +42,7 @@ fn payload_of_any_kind_comes_back_however_it_is_cut() {
             let mut encoder = Encoder::new(level, window_bits);
             let mut inflater = Decompress::new_with_window_bits(false, window_bits);
             for _ in 0..if cfg!(debug_assertions) { 12 } else { 100 } {
-                let len = match random.below(8) {
-                    0 => 1 << random.below(17),
-                    1 => random.below(100_000),
-                    2 => random.below(6),
-                    _ => random.below(3000),
-                };
+                let len = random.len();
                 let payload = random.payload(len);
                 if random.below(4) == 0 {
                     encoder.restart(if random.below(2) == 0 { len } else { usize::MAX });

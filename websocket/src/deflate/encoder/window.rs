@@ -3,7 +3,8 @@
 use std::hint::black_box;
 use std::mem;
 
-use super::codes::{MATCH_BYTES_MAX, MATCH_BYTES_MIN};
+use super::codes::MATCH_BYTES_MIN;
+use crate::deflate::format::MATCH_BYTES_MAX;
 
 /// The least bytes of history and of room. Input waits in the room until there is enough of it.
 const HALF_BYTES_MIN: usize = 16 << 10;
