@@ -134,6 +134,22 @@ pub(crate) fn resolve(addresses: impl ToSocketAddrs + std::fmt::Debug) -> Result
     Ok(resolved.map(Binding::Tcp).collect())
 }
 
+/// Opens a listener on loopback for tests of drivers. Returns its address too.
+#[cfg(all(test, not(loom), not(miri)))]
+pub(crate) fn open_on_loopback(backlog: usize) -> (Vec<Listener>, SocketAddr) {
+    let options = Options {
+        backlog,
+        reuse_port: false,
+        nodelay: true,
+        receive_buffer_bytes: None,
+        send_buffer_bytes: None,
+        unix_file: Default::default(),
+    };
+    let listeners = open(&Binding::Tcp(SocketAddr::from((std::net::Ipv4Addr::LOCALHOST, 0))), 1, options).unwrap();
+    let address = listeners[0].address().ip().unwrap();
+    (listeners, address)
+}
+
 /// Opens one listener per worker for the same binding.
 pub(crate) fn open(binding: &Binding, workers: usize, options: Options) -> Result<Vec<Listener>, Error> {
     match binding {

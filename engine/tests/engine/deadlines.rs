@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::net::{Shutdown as Half, SocketAddr};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -192,32 +193,68 @@ fn an_idle_timeout_is_the_connections_own() {
     });
 }
 
+/// Starts an engine that serves the first connection with `serve`. Later ones are silent and have an idle timeout of
+/// [`SHORT`].
+fn start_with_idle_others<F: Future<Output = ()> + 'static>(
+    setup: Setup,
+    serve: impl Fn(Connection) -> F + Send + Sync + 'static,
+) -> (Running, SocketAddr) {
+    let (connections, serve) = (AtomicUsize::new(0), Arc::new(serve));
+    start(setup.config, move |mut connection: Connection| {
+        let is_first = connections.fetch_add(1, Ordering::SeqCst) == 0;
+        let serve = Arc::clone(&serve);
+        async move {
+            if is_first {
+                return serve(connection).await;
+            }
+            connection.set_idle_timeout(Some(SHORT));
+            assert_eq!(connection.receive().await.err(), Some(ReceiveError::Closed(CloseCause::IdleTimeout)));
+        }
+    })
+}
+
+/// Returns once an idle timeout that is set now has passed, and so one of the same worker that was set before.
+fn let_an_idle_timeout_pass(running: &Running, address: SocketAddr) {
+    let other = connect(address);
+    wait_until("the end of another connection", || total(running).failed_total == 1);
+    drop(other);
+}
+
 /// Time during which receiving is paused for backpressure does not count as idle.
 #[test]
 fn a_paused_connection_is_not_idle() {
     on_every_engine(|mut setup| {
         setup.config.inbound.bytes_high = 1000;
         setup.config.inbound.bytes_low = 100;
-        let (running, address) = start(setup.config, |mut connection: Connection| async move {
-            while !connection.is_paused() {
-                worker_round().await;
+        let (paused, passed) = (Report::<()>::default(), Inbox::<()>::default());
+        let (report, gate) = (paused.clone(), passed.clone());
+        let (running, address) = start_with_idle_others(setup, move |mut connection| {
+            let (report, gate) = (report.clone(), gate.clone());
+            async move {
+                while !connection.is_paused() {
+                    worker_round().await;
+                }
+                connection.set_idle_timeout(Some(SHORT));
+                report.update(|paused| *paused = Some(()));
+                gate.next().await;
+                connection.set_idle_timeout(None);
+                let mut bytes = 0;
+                while let Some(chunk) = connection.receive().await.unwrap() {
+                    bytes += chunk.len();
+                }
+                assert_eq!(bytes, 20_000);
             }
-            connection.set_idle_timeout(Some(SHORT));
-            connection.timer().sleep(3 * SHORT).await;
-            connection.set_idle_timeout(None);
-            let mut bytes = 0;
-            while let Some(chunk) = connection.receive().await.unwrap() {
-                bytes += chunk.len();
-            }
-            assert_eq!(bytes, 20_000);
         });
         let mut client = connect(address);
         client.write_all(&pattern(20_000)).unwrap();
         client.shutdown(Half::Write).unwrap();
+        paused.wait("the pause", |paused| *paused);
+        let_an_idle_timeout_pass(&running, address);
+        passed.close();
         assert_eq!(read_all(&mut client), b"");
         drop(client);
         wait_until("the end", || total(&running).connections == 0);
-        assert_eq!((total(&running).closed_total, total(&running).failed_total), (1, 0));
+        assert_eq!((total(&running).closed_total, total(&running).failed_total), (1, 1));
         finish(running);
     });
 }
@@ -226,15 +263,24 @@ fn a_paused_connection_is_not_idle() {
 #[test]
 fn a_peer_that_waits_for_its_answer_is_not_idle() {
     on_every_engine(|setup| {
-        let (running, address) = start(setup.config, |mut connection: Connection| async move {
-            while connection.receive().await.unwrap().is_some() {}
-            // Only now, because on a busy machine the client can take long to finish.
-            connection.set_idle_timeout(Some(SHORT));
-            connection.timer().sleep(3 * SHORT).await;
-            connection.sender().send(&b"the answer"[..]).await.unwrap();
+        let (waiting, passed) = (Report::<()>::default(), Inbox::<()>::default());
+        let (report, gate) = (waiting.clone(), passed.clone());
+        let (running, address) = start_with_idle_others(setup, move |mut connection| {
+            let (report, gate) = (report.clone(), gate.clone());
+            async move {
+                while connection.receive().await.unwrap().is_some() {}
+                // Only now, because on a busy machine the client can take long to finish.
+                connection.set_idle_timeout(Some(SHORT));
+                report.update(|waiting| *waiting = Some(()));
+                gate.next().await;
+                connection.sender().send(&b"the answer"[..]).await.unwrap();
+            }
         });
         let mut client = connect(address);
         client.shutdown(Half::Write).unwrap();
+        waiting.wait("the end of the client's stream", |waiting| *waiting);
+        let_an_idle_timeout_pass(&running, address);
+        passed.close();
         assert_eq!(read_all(&mut client), b"the answer");
         drop(client);
         finish(running);

@@ -1,10 +1,10 @@
 //! Tests of what a burst leaves in the lists of a tick.
 
 use std::io::Write;
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::TcpStream;
 
 use super::*;
-use crate::driver::listener::{Binding, Options, open};
+use crate::driver::listener::open_on_loopback;
 
 /// Connections that are active at once in a burst.
 const CLIENTS: usize = 3 * LIST_ENTRIES_KEPT;
@@ -14,16 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Returns a driver with connections whose receives are armed, and their clients.
 fn with_connections() -> (PortableDriver, Vec<ConnKey>, Vec<TcpStream>) {
-    let options = Options {
-        backlog: 2 * CLIENTS,
-        reuse_port: false,
-        nodelay: true,
-        receive_buffer_bytes: None,
-        send_buffer_bytes: None,
-        unix_file: Default::default(),
-    };
-    let listeners = open(&Binding::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))), 1, options).unwrap();
-    let address = listeners[0].address().ip().unwrap();
+    let (listeners, address) = open_on_loopback(2 * CLIENTS);
     let mut driver = PortableDriver::new(CLIENTS + 1, listeners, Instant::now()).unwrap();
     assert!(driver.arm_accept(0));
     let clients = (0..CLIENTS).map(|_| TcpStream::connect(address).unwrap()).collect();

@@ -1,23 +1,14 @@
 //! Tests of what a ring does before the kernel is entered.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::time::Instant;
 
 use super::*;
-use crate::driver::listener::{Binding, Options, open};
+use crate::driver::listener::open_on_loopback;
 
 /// Returns a driver with regular descriptors, and a connection of it.
 fn with_a_connection() -> (UringDriver, ConnKey, TcpStream) {
-    let options = Options {
-        backlog: 16,
-        reuse_port: false,
-        nodelay: true,
-        receive_buffer_bytes: None,
-        send_buffer_bytes: None,
-        unix_file: Default::default(),
-    };
-    let listeners = open(&Binding::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))), 1, options).unwrap();
-    let address = listeners[0].address().ip().unwrap();
+    let (listeners, address) = open_on_loopback(16);
     let config = UringConfig::default().direct_descriptors(false);
     let mut driver = UringDriver::new(&config, 16, 16, listeners, Instant::now()).unwrap();
     assert!(driver.arm_accept(0));
