@@ -1,4 +1,4 @@
-//! What calls can do to their connections: every deed in every call, next to a connection that goes on.
+//! Panics, aborts, closes and errors in each call of an event handler, beside a connection that must go on.
 
 use std::future::ready;
 use std::net::SocketAddr;

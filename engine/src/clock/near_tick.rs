@@ -208,9 +208,8 @@ mod tests {
         }
     }
 
-    /// Whatever the time is.
     #[test]
-    fn what_is_no_tick_does_not_pass() {
+    fn never_and_far_do_not_pass_at_any_time() {
         for now in TIMES.into_iter().flat_map(|now| [now, now + 1, now + 2, now + 3]) {
             assert!(NearTick::NEVER.is_after(now), "at {now}");
             for stored in [NearTick::NEVER, NearTick::FAR] {

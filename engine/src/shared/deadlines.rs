@@ -23,7 +23,7 @@ pub(crate) struct Deadlines {
     armed: AtomicNearTick,
 }
 
-/// Maximum timeout: a longer one is as good as none. A quarter of it, after which a send in flight is looked at, must
+/// Maximum timeout. A longer one is taken as none. A quarter of it, after which a send in flight is looked at, must
 /// be near.
 const TIMEOUT_MAX: Duration = Duration::from_secs(365 * 86_400);
 

@@ -3,8 +3,8 @@
 //! `negotiate` agrees on the parameters in the opening handshake, `extension_list` parses their header. A message whose
 //! first frame has RSV1 is then a run of deflate blocks that ends with an empty block, whose last four bytes are left
 //! out. `deflater` makes such runs with `encoder`, `inflater` reads them with `decoder`, `format` has what these share,
-//! `pool` lends the state of both to connections that keep none between messages. [`Protocol`](crate::protocol::Protocol) inflates received messages,
-//! [`MessageDeflater`] compresses sent ones.
+//! `pool` lends the state of both to connections that keep none between messages.
+//! [`Protocol`](crate::protocol::Protocol) inflates received messages, [`MessageDeflater`] compresses sent ones.
 //!
 //! # Cost
 //! A connection that keeps its context from one message to the next (context takeover) holds the state from the first

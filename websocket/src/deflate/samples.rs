@@ -1,4 +1,4 @@
-//! What the tests of both directions begin with.
+//! Samples for the tests of the encoder and the decoder.
 
 /// The end of a message that is flushed, which RFC 7692 section 7.2.1 leaves out.
 pub(super) const TAIL: [u8; 4] = [0x00, 0x00, 0xFF, 0xFF];

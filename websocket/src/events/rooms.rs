@@ -83,7 +83,7 @@ impl<H: EventHandler> EventSocket<'_, H> {
     /// ```
     /// use tidegate_websocket::{EventHandler, EventSocket, HubError};
     ///
-    /// /// Sends a price to the others in a room. Those that are slow get the newest alone.
+    /// /// Sends a price to the others in a room. Slow ones get only the newest.
     /// fn publish_price<H: EventHandler>(ws: &EventSocket<'_, H>, price: &str) -> Result<(), HubError> {
     ///     match ws.registration() {
     ///         Some(member) => member.publish("prices", price).key("EURUSD").try_queue(),
@@ -95,7 +95,7 @@ impl<H: EventHandler> EventSocket<'_, H> {
         self.flow.extra()?.registration.as_ref()
     }
 
-    /// Makes the connection a member of the hub, if it is none.
+    /// Makes the connection a member of the hub, unless it already is one.
     fn enter_hub(&mut self) -> Result<&Registration, HubError> {
         let hub = self.handler.hub().ok_or(HubError::NoHub)?;
         if self.registration().is_none() {

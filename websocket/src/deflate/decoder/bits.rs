@@ -55,14 +55,14 @@ impl<'i> BitReader<'i> {
         self.dirty_len & 63
     }
 
-    /// Uses up bits. There must be so many.
+    /// Uses up `len` bits, which must be there.
     #[inline(always)]
     pub(super) fn consume(&mut self, len: u32) {
         self.bits >>= len;
         self.dirty_len = self.dirty_len.wrapping_sub(len);
     }
 
-    /// Uses up as many bits as the lowest six bits of `dirty_len` say. There must be so many.
+    /// Uses up as many bits as the lowest six bits of `dirty_len` say. They must be there.
     #[inline(always)]
     pub(super) fn consume_dirty(&mut self, dirty_len: u32) {
         self.bits >>= dirty_len & 63;
@@ -125,7 +125,7 @@ impl<'i> BitReader<'i> {
         BitReader { input: padding, rest: padding, bits: self.bits, dirty_len: self.dirty_len }
     }
 
-    /// Returns whether a padded reader has used none of the zeros.
+    /// Returns whether a padded reader has used only bytes of this input.
     #[inline(always)]
     pub(super) fn reaches(&self, padded: &BitReader<'_>) -> bool {
         let taken = padded.input.len() - padded.rest.len();

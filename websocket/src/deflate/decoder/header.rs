@@ -30,7 +30,7 @@ pub(super) struct Header {
     place: Place,
     run_lens: [u8; RUN_SYMBOLS],
     runs: Table<128, 7>,
-    /// The symbols that have a code, those for distances behind the others and numbered on. One more has no code.
+    /// The symbols that have a code, those for distances behind the others and numbered on. One more place takes a symbol without a code.
     coded: [CodedSymbol; LITERALS_MAX + DISTANCES_MAX + 1],
     /// Memory for the time while a table is built.
     sorted: Sorted,
@@ -157,7 +157,7 @@ impl Header {
         let entry = self.runs.at(self.runs.mask(), reader.bits());
         if entry.is_literal() {
             place.len = entry.byte();
-            // Whether there is a code is as good as random, so this is no branch.
+            // Without a branch, because the processor could not predict it.
             self.coded[place.coded_count] = CodedSymbol::new(place.index, place.len);
             place.coded_count += usize::from(place.len > 0);
             place.index += 1;

@@ -12,7 +12,7 @@ pub(super) struct History {
     window_bytes: usize,
 }
 
-/// The bytes that are copied at once, if there is room for so many.
+/// The bytes that are copied at once where there is room for them.
 const CHUNK_BYTES: usize = 32;
 
 impl History {
@@ -69,7 +69,7 @@ impl History {
     }
 
     /// Copies bytes from `back` bytes before the end on, up to `count` of them and none beyond the end. Returns their
-    /// number. `room` has so many bytes; what is behind them in it can change.
+    /// number. `room` has at least `count` bytes; those behind what was copied can change.
     #[inline]
     pub(super) fn copy(&self, back: usize, count: usize, room: &mut [u8]) -> usize {
         let count = count.min(back);

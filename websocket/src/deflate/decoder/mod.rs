@@ -96,7 +96,7 @@ enum State {
     Block,
     /// Before the length of a stored block.
     StoredLen,
-    /// Inside a stored block of which so many bytes are left.
+    /// Inside a stored block, of which `left` bytes are to come.
     Stored { left: usize },
     /// Inside the header of a dynamic block.
     Header,

@@ -10,7 +10,7 @@ use crate::deflate::format::MATCH_BYTES_MAX;
 /// The most bits of a symbol with its extra bits: the length of a match, or its distance.
 const SYMBOL_LEN_MAX: u32 = 28;
 
-/// The bytes of a match that are copied at once, if there is room for so many.
+/// The bytes of a match that are copied at once where there is room for them.
 const CHUNK_BYTES: usize = 32;
 
 /// The literals that are read before a match without a look at the ends of input and output.

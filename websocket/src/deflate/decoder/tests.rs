@@ -28,7 +28,7 @@ impl Reader {
             let mut piece;
             (piece, later) = later.split_at(later.len().min(piece_bytes));
             let mut tables = self.decoder.take_tables(&mut self.shared);
-            // Without room it goes on as far as it can, too.
+            // A call without room for output must lose nothing either.
             self.decoder.decode(&mut piece, &mut Output { bytes: &mut [], len: 0 }, &mut tables);
             let stop = loop {
                 let mut out = Output { bytes: &mut self.memory[..room_bytes], len: 0 };
