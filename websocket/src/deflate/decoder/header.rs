@@ -30,7 +30,8 @@ pub(super) struct Header {
     place: Place,
     run_lens: [u8; RUN_SYMBOLS],
     runs: Table<128, 7>,
-    /// The symbols that have a code, those for distances behind the others and numbered on. One more place takes a symbol without a code.
+    /// The symbols that have a code, those for distances behind the others and numbered on. The last place takes a
+    /// symbol without a code.
     coded: [CodedSymbol; LITERALS_MAX + DISTANCES_MAX + 1],
     /// Memory for the time while a table is built.
     sorted: Sorted,
